@@ -1,0 +1,154 @@
+//! What can go wrong on a tunnel: with one call, with its envelope, with the whole session.
+
+use http::HeaderName;
+
+use crate::Ending;
+
+/// Why a [`Tunnel::call`](crate::Tunnel::call) has no response.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    /// The tunnel ended before the response came.
+    #[error("the tunnel closed")]
+    Closed,
+    /// No response in [`Limits::call_timeout`](crate::Limits::call_timeout).
+    #[error("the client did not answer in time")]
+    TimedOut,
+    /// [`Limits::calls`](crate::Limits::calls) are under way.
+    #[error("too many calls are under way on this tunnel")]
+    TooManyCalls,
+    /// [`Limits::held`](crate::Limits::held) bytes are held.
+    #[error("the tunnel holds too many bytes of other calls")]
+    TooManyBytes,
+    /// The request body is over [`Limits::body`](crate::Limits::body).
+    #[error("the request body is over the limit of this tunnel")]
+    BodyTooLarge,
+    /// The request body stalled for [`Limits::body_idle`](crate::Limits::body_idle).
+    #[error("the request body stalled")]
+    BodyStalled,
+    /// The request body broke off.
+    #[error("the request body broke off: {0}")]
+    BodyBroken(String),
+    /// The dialect cannot carry this request.
+    #[error(transparent)]
+    Encode(#[from] EncodeError),
+    /// The client's answer is no valid response.
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+}
+
+/// What a dialect cannot carry. It refuses, and never alters.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EncodeError {
+    /// A protocol upgrade, such as a WebSocket.
+    #[error("this tunnel carries no upgrades")]
+    Upgrade,
+    /// A body that is not UTF-8, where bodies are JSON text.
+    #[error("this tunnel carries no request body that is not UTF-8")]
+    BodyNotText,
+    /// A field value that is not UTF-8, where fields are JSON text.
+    #[error("this tunnel carries no field value that is not UTF-8: {0}")]
+    FieldNotText(HeaderName),
+    /// A request target with a broken percent escape, which would end ggrok's own client.
+    #[error("this tunnel carries no target with a broken percent escape")]
+    Target,
+}
+
+/// Why a message of the peer is no request or response.
+#[derive(Debug, thiserror::Error)]
+pub enum DecodeError {
+    /// The message is not the JSON envelope that the dialect has.
+    #[error("no envelope: {0}")]
+    Envelope(#[from] serde_json::Error),
+    /// The body is not base64.
+    #[error("the body of the envelope is no base64: {0}")]
+    Base64(#[from] base64::DecodeError),
+    /// The HTTP text in the envelope does not parse.
+    #[error("no HTTP request in the envelope: {0}")]
+    Http(#[from] httparse::Error),
+    /// The HTTP text in the envelope breaks off.
+    #[error("the HTTP request in the envelope breaks off")]
+    Cut,
+    /// The method, target, status or a field is not valid.
+    #[error("invalid HTTP in the envelope: {0}")]
+    Invalid(#[from] http::Error),
+    /// The target is neither a path nor a URL.
+    #[error("the target in the envelope is neither a path nor a URL")]
+    Target,
+    /// The envelope holds no final status.
+    #[error("status {0} is not a final one")]
+    Status(u16),
+    /// The body is shorter or longer than it was announced: it was damaged on its way.
+    #[error("the body has {actual} bytes and was announced with {announced}")]
+    BodyLength {
+        /// Bytes by Content-Length.
+        announced: String,
+        /// Bytes that came.
+        actual: usize,
+    },
+    /// The body's chunks do not parse (RFC 9112, section 7.1).
+    #[error("the chunked body in the envelope is broken")]
+    Chunks,
+}
+
+impl DecodeError {
+    /// Whether the peer does not speak the dialect at all, so that the tunnel must end. Other
+    /// errors are about the HTTP inside one envelope and cost that call alone.
+    #[must_use]
+    pub const fn is_violation(&self) -> bool {
+        matches!(self, Self::Envelope(_) | Self::Base64(_))
+    }
+}
+
+/// Why a [`Session`](crate::Session) failed.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    /// The WebSocket failed.
+    #[error(transparent)]
+    Transport(#[from] TransportError),
+    /// The peer was silent for [`Limits::dead_after`](crate::Limits::dead_after).
+    #[error("the peer was silent for too long")]
+    Dead,
+    /// The peer did not take what was written to it.
+    #[error("the peer does not read")]
+    Stalled,
+    /// A call was not answered in time, which in a dialect that has only order ends the tunnel.
+    #[error("a call was not answered in time")]
+    CallTimedOut,
+    /// A message came when it was not the peer's turn: an answer that nobody asked for, or a
+    /// second request before the first was answered.
+    #[error("the peer sent a message out of turn")]
+    OutOfTurn,
+    /// The peer sent something that is no envelope of the dialect.
+    #[error("the peer sent a message that is {0}")]
+    NoEnvelope(String),
+}
+
+impl SessionError {
+    /// What the peer is told in the close frame.
+    pub(crate) const fn ending(&self) -> Ending {
+        match self {
+            Self::Transport(TransportError::TooBig) => Ending::TooBig,
+            Self::Transport(TransportError::Violation(_))
+            | Self::OutOfTurn
+            | Self::NoEnvelope(_) => Ending::Violation,
+            Self::CallTimedOut => Ending::TimedOut,
+            Self::Transport(TransportError::Lost(_)) | Self::Dead | Self::Stalled => {
+                Ending::GoingAway
+            }
+        }
+    }
+}
+
+/// Why a [`Transport`](crate::Transport) failed.
+#[derive(Debug, thiserror::Error)]
+pub enum TransportError {
+    /// A message was over the transport's limit.
+    #[error("a message is over the limit")]
+    TooBig,
+    /// The peer broke the WebSocket protocol.
+    #[error("broken WebSocket: {0}")]
+    Violation(String),
+    /// The connection failed, or ended without a close frame.
+    #[error("connection lost: {0}")]
+    Lost(#[from] std::io::Error),
+}

@@ -1,0 +1,129 @@
+//! Fields on the wire: their names as the Go programs write them, and which of them end at a hop.
+
+use std::str;
+
+use http::Version;
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+};
+use http::request::Parts;
+
+use crate::EncodeError;
+
+/// Removes the fields that concern one connection and not the message (RFC 9110, section 7.6.1):
+/// first those that Connection names, then the known ones. Host and Content-Length stay even
+/// where Connection names them, since a peer must not unframe or reroute a message that way.
+pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
+    for name in named_by_connection(headers) {
+        headers.remove(name);
+    }
+    for name in HOP_BY_HOP {
+        headers.remove(name);
+    }
+}
+
+fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
+    headers
+        .get_all(CONNECTION)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
+        .filter(|name| name != HOST && name != CONTENT_LENGTH)
+        .collect()
+}
+
+/// Whether a request asks for another protocol (RFC 9110, section 7.8). HTTP/2 in the clear is not
+/// counted: HTTP/1.1 goes on where it is ignored, and it must never pass (it would hide requests).
+pub(crate) fn asks_for_upgrade(head: &Parts) -> bool {
+    head.version == Version::HTTP_11
+        && named_by_connection(&head.headers).contains(&UPGRADE)
+        && head.headers.get(UPGRADE).is_some_and(|to| to != "h2c")
+}
+
+const HOP_BY_HOP: [HeaderName; 10] = [
+    CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    HeaderName::from_static("http2-settings"),
+    PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION,
+    TE,
+    TRAILER,
+    TRANSFER_ENCODING,
+    UPGRADE,
+];
+
+/// Writes a name as Go does (`content-type` is `Content-Type`). Go programs look fields up under
+/// that name alone.
+pub(crate) fn canonical(name: &HeaderName) -> String {
+    let mut upper = true;
+    name.as_str()
+        .chars()
+        .map(|letter| {
+            let written = if upper {
+                letter.to_ascii_uppercase()
+            } else {
+                letter
+            };
+            upper = letter == '-';
+            written
+        })
+        .collect()
+}
+
+/// A value as text, for a dialect whose fields are JSON strings.
+pub(crate) fn text<'a>(name: &HeaderName, value: &'a HeaderValue) -> Result<&'a str, EncodeError> {
+    str::from_utf8(value.as_bytes()).map_err(|_| EncodeError::FieldNotText(name.clone()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{canonical, remove_hop_by_hop};
+    use http::{HeaderMap, HeaderName, HeaderValue};
+
+    fn map(fields: &[(&'static str, &'static [u8])]) -> HeaderMap {
+        fields
+            .iter()
+            .map(|(name, value)| {
+                let value = HeaderValue::from_bytes(value).unwrap();
+                (HeaderName::from_static(name), value)
+            })
+            .collect()
+    }
+
+    #[test]
+    fn removes_what_connection_names_and_the_known_ones() {
+        let mut headers = map(&[
+            ("connection", b""),
+            ("connection", b"close, x-a ,,\xff, host, content-length"),
+            ("host", b"a.example"),
+            ("content-length", b"2"),
+            ("x-a", b"1"),
+            ("x-a", b"2"),
+            ("keep-alive", b"timeout=5"),
+            ("transfer-encoding", b"chunked"),
+            ("te", b"trailers"),
+            ("upgrade", b"h2c"),
+            ("x-b", b"stays"),
+        ]);
+        remove_hop_by_hop(&mut headers);
+        let left = map(&[
+            ("host", b"a.example"),
+            ("content-length", b"2"),
+            ("x-b", b"stays"),
+        ]);
+        assert_eq!(headers, left);
+    }
+
+    #[test]
+    fn writes_names_as_go_does() {
+        for (name, written) in [
+            ("content-type", "Content-Type"),
+            ("etag", "Etag"),
+            ("x-_a--b", "X-_a--B"),
+        ] {
+            assert_eq!(canonical(&HeaderName::from_static(name)), written);
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! How ggrok's relay and client speak over one WebSocket.
+//!
+//! ```text
+//!  relay                                                        client
+//!  Tunnel::call(request) ─► Session ═══ one WebSocket ═══ Session ─► Incoming::next()
+//!          response      ◄─                                       ◄─ Responder::respond(response)
+//! ```
+//!
+//! Both ends of a tunnel are a handle and its keeper. [`open`] gives the relay a [`Tunnel`] that
+//! calls, [`accept`] gives the client an [`Incoming`] that yields calls; each comes with a
+//! [`Session`], the only owner of the WebSocket, which must run for anything to move.
+//!
+//! The crate does no I/O: a [`Transport`] is any stream and sink of [`Message`]s. What is on the
+//! wire is the business of a [`Dialect`] and never leaves this crate. `docs/protocol.md` states it.
+
+mod body;
+mod dialect;
+mod error;
+mod headers;
+mod limits;
+mod message;
+mod pulse;
+mod refusal;
+mod tunnel;
+mod unary;
+mod wire;
+
+pub use body::TunnelBody;
+pub use dialect::{Dialect, REGISTER_PATH};
+pub use error::{CallError, DecodeError, EncodeError, SessionError, TransportError};
+pub use headers::remove_hop_by_hop;
+pub use limits::Limits;
+pub use message::{Ending, Message, Transport};
+pub use refusal::{ERROR_HEADER, Refusal};
+pub use tunnel::{Incoming, IncomingCall, Responder, Session, Tunnel, accept, open};

@@ -1,0 +1,64 @@
+//! How much, how many and how long: the bounds of one tunnel.
+
+use std::time::Duration;
+
+/// The bounds of one tunnel. Each end enforces its own.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Bytes of one request or response body that a dialect without streaming will hold.
+    pub body: usize,
+    /// Bytes of all bodies that the relay holds for one tunnel. A call that does not fit is
+    /// refused, or waits with its response until slow visitors have taken theirs.
+    pub held: usize,
+    /// Calls of one tunnel, waiting or running; beyond it a call is refused.
+    pub calls: usize,
+    /// How long a call may take, from its last request byte to its response.
+    pub call_timeout: Duration,
+    /// How long a visitor may be silent while it sends a request body.
+    pub body_idle: Duration,
+    /// How often each end pings. Platform routers cut a WebSocket after 55 s of silence.
+    pub ping_every: Duration,
+    /// Silence after which the peer is taken for dead.
+    pub dead_after: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            body: 10 << 20,
+            held: 64 << 20,
+            calls: 1000,
+            // Heroku's router gives up after 30 s, and tells the visitor nothing of use.
+            call_timeout: Duration::from_secs(28),
+            body_idle: Duration::from_secs(28),
+            ping_every: Duration::from_secs(15),
+            dead_after: Duration::from_secs(40),
+        }
+    }
+}
+
+impl Limits {
+    /// The largest WebSocket message, in bytes, that a relay with these limits should read: a
+    /// response body in base64 and its head.
+    #[must_use]
+    pub const fn response_message(&self) -> usize {
+        self.body.div_ceil(3).saturating_mul(4).saturating_add(HEAD)
+    }
+
+    /// The largest WebSocket message, in bytes, that a client with these limits should read: a
+    /// request body as JSON text, where one byte may take six (`\u0001`), and its head.
+    #[must_use]
+    pub const fn request_message(&self) -> usize {
+        self.body.saturating_mul(6).saturating_add(HEAD)
+    }
+
+    /// The bytes that [`held`](Self::held) comes to: never less than two of the largest bodies,
+    /// or one call could wait for itself.
+    pub(crate) fn held_bytes(&self) -> u32 {
+        let bytes = self.held.max(self.body.saturating_mul(2));
+        u32::try_from(bytes).unwrap_or(u32::MAX)
+    }
+}
+
+/// Room for a head in an envelope: more than any HTTP server takes.
+const HEAD: usize = 1 << 20;

@@ -1,0 +1,15 @@
+//! A dialect in which each side sends one whole message per call, in turn.
+//!
+//! Order is all that such a dialect has: the next message of the client is the answer to the last
+//! request. So a mutex is the turn, one per connection. Whoever calls takes it, and it stays taken
+//! until the answer has come, even if the caller leaves meanwhile; a call without an answer in
+//! time ends the tunnel.
+
+mod client;
+mod collect;
+mod ggrok;
+mod http1;
+mod relay;
+
+pub(crate) use client::{Calls, Session as ClientSession, Turn, accept};
+pub(crate) use relay::{Line, Session as RelaySession, open};

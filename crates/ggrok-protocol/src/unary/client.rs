@@ -1,0 +1,223 @@
+//! The client's end of a unary tunnel: it answers in turn.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream::SplitStream;
+use http::header::{ACCEPT, HeaderValue};
+use http::{Response, StatusCode};
+use http_body::Body;
+use tokio::sync::{Semaphore, mpsc, oneshot};
+
+use super::collect::collect;
+use super::ggrok;
+use crate::pulse::{Beat, Pulse};
+use crate::tunnel::{IncomingCall, Responder};
+use crate::wire::{self, Outbox};
+use crate::{CallError, EncodeError, Ending, Limits, Message, Refusal, SessionError, Transport};
+use crate::{TransportError, TunnelBody};
+
+/// The calls that come in. One place is enough: there is one call at a time.
+pub(crate) type Calls = mpsc::Receiver<IncomingCall>;
+
+/// Makes the client's end: the calls that come in, and the session that carries their answers.
+pub(crate) fn accept(limits: Limits) -> (Calls, Session) {
+    let (calls, incoming) = mpsc::channel(1);
+    (incoming, Session { calls, limits })
+}
+
+/// The turn of one call: an answer is owed.
+#[derive(Debug)]
+pub(crate) struct Turn {
+    answer: oneshot::Sender<String>,
+    /// The form in which a refusal would be read.
+    accept: Option<HeaderValue>,
+    limits: Limits,
+}
+
+impl Turn {
+    pub(crate) async fn respond<B>(self, response: Response<B>) -> StatusCode
+    where
+        B: Body<Data = Bytes>,
+        B::Error: fmt::Display,
+    {
+        let (status, message) = match self.encode(response).await {
+            Ok(message) => message,
+            Err(error) => encode_refusal(&refusal(&error), self.accept.as_ref()),
+        };
+        // The session may have ended meanwhile; then nobody waits for this answer.
+        self.answer.send(message).ok();
+        status
+    }
+
+    async fn encode<B>(&self, response: Response<B>) -> Result<(StatusCode, String), CallError>
+    where
+        B: Body<Data = Bytes>,
+        B::Error: fmt::Display,
+    {
+        let (head, body) = response.into_parts();
+        let room = Arc::new(Semaphore::new(self.limits.body));
+        let (body, _held) = collect(body, &self.limits, &room).await?;
+        Ok((head.status, ggrok::encode_response(&head, &body)?))
+    }
+}
+
+/// The answer to a call whose response cannot be sent.
+const fn refusal(error: &CallError) -> Refusal {
+    let (code, text) = match error {
+        CallError::BodyTooLarge => (
+            "response-too-large",
+            "The local server's response is larger than this tunnel carries in one piece.",
+        ),
+        CallError::BodyStalled => (
+            "local-stalled",
+            "The local server stopped in the middle of its response.",
+        ),
+        CallError::Encode(EncodeError::FieldNotText(_)) => (
+            "response-field-not-text",
+            "The local server's response has a field that is not UTF-8, which this tunnel does not carry.",
+        ),
+        _ => (
+            "local-broken",
+            "The local server broke off in the middle of its response.",
+        ),
+    };
+    Refusal::new(StatusCode::BAD_GATEWAY, code, text)
+}
+
+const UNANSWERED: Refusal = Refusal::new(
+    StatusCode::BAD_GATEWAY,
+    "unanswered",
+    "The client gave up this request without an answer.",
+);
+
+const UNREADABLE: Refusal = Refusal::new(
+    StatusCode::BAD_GATEWAY,
+    "unreadable-request",
+    "The request was damaged on its way through the relay, and was not passed on.",
+);
+
+fn encode_refusal(refusal: &Refusal, accept: Option<&HeaderValue>) -> (StatusCode, String) {
+    let (head, body) = refusal.response(accept).into_parts();
+    let message = ggrok::encode_response(&head, &body).expect("a refusal is all ASCII");
+    (head.status, message)
+}
+
+/// The keeper of the client's end.
+#[derive(Debug)]
+pub(crate) struct Session {
+    calls: mpsc::Sender<IncomingCall>,
+    limits: Limits,
+}
+
+impl Session {
+    pub(crate) async fn run(self, transport: impl Transport) -> Result<Ending, SessionError> {
+        wire::run(transport, |messages, outbox| self.read(messages, outbox)).await
+    }
+
+    async fn read<T: Transport>(
+        self,
+        mut messages: SplitStream<T>,
+        outbox: Outbox,
+    ) -> Result<Ending, SessionError> {
+        let mut desk = Desk {
+            outbox,
+            // ggrok's own relay reads nothing between calls, and so answers no ping. One that
+            // pings is one that will go on pinging.
+            pulse: Pulse::new(self.limits, false),
+            calls: self.calls,
+            answer: None,
+            limits: self.limits,
+        };
+        loop {
+            tokio::select! {
+                biased;
+                message = messages.next() => {
+                    if let Some(ending) = desk.receive(message)? {
+                        return Ok(ending);
+                    }
+                }
+                answer = owed(&mut desk.answer) => {
+                    desk.answer = None;
+                    desk.outbox.post(Message::Text(answer.into()))?;
+                }
+                () = desk.calls.closed() => return Ok(Ending::Done),
+                beat = desk.pulse.beat(false) => match beat {
+                    Beat::Ping => desk.outbox.ping(),
+                    Beat::Dead => return Err(SessionError::Dead),
+                },
+            }
+        }
+    }
+}
+
+/// What the session works at: the one answer that it owes.
+struct Desk {
+    outbox: Outbox,
+    pulse: Pulse,
+    calls: mpsc::Sender<IncomingCall>,
+    answer: Option<oneshot::Receiver<String>>,
+    limits: Limits,
+}
+
+impl Desk {
+    /// Takes a message in; returns the reason where it ends the tunnel.
+    fn receive(
+        &mut self,
+        message: Option<Result<Message, TransportError>>,
+    ) -> Result<Option<Ending>, SessionError> {
+        let Some(message) = message else {
+            return Ok(Some(Ending::GoingAway));
+        };
+        self.pulse.heard();
+        match message? {
+            Message::Text(request) | Message::Binary(request) => self.take_request(&request)?,
+            Message::Ping => self.pulse.demand(),
+            Message::Pong => {}
+            Message::Close(ending) => return Ok(Some(ending)),
+        }
+        Ok(None)
+    }
+
+    fn take_request(&mut self, message: &[u8]) -> Result<(), SessionError> {
+        if self.answer.is_some() {
+            return Err(SessionError::OutOfTurn);
+        }
+        let request = match ggrok::decode_request(message) {
+            Ok(request) => request,
+            Err(error) if error.is_violation() => {
+                return Err(SessionError::NoEnvelope(error.to_string()));
+            }
+            Err(_) => {
+                let (_, answer) = encode_refusal(&UNREADABLE, None);
+                return self.outbox.post(Message::Text(answer.into()));
+            }
+        };
+        let (answer, owed) = oneshot::channel();
+        self.answer = Some(owed);
+        let turn = Turn {
+            answer,
+            accept: request.headers().get(ACCEPT).cloned(),
+            limits: self.limits,
+        };
+        let call = IncomingCall {
+            request: request.map(|body| TunnelBody::whole(body, None)),
+            responder: Responder(turn),
+        };
+        // Where nobody takes calls any more, the session ends by `closed` at its next turn.
+        self.calls.try_send(call).ok();
+        Ok(())
+    }
+}
+
+/// Waits for the answer that is owed, for ever where none is.
+async fn owed(answer: &mut Option<oneshot::Receiver<String>>) -> String {
+    match answer {
+        Some(answer) => answer
+            .await
+            .unwrap_or_else(|_| encode_refusal(&UNANSWERED, None).1),
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,194 @@
+//! A request as HTTP/1.1 text (RFC 9112), the form in which ggrok's envelope holds it.
+
+use std::str;
+
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, EXPECT, HOST, HeaderMap, TRANSFER_ENCODING};
+use http::request::Parts;
+use http::uri::PathAndQuery;
+use http::{HeaderName, HeaderValue, Method, Request, Uri};
+
+use crate::headers::{canonical, remove_hop_by_hop, text};
+use crate::{DecodeError, EncodeError};
+
+/// Writes a request with its whole body. The body is framed by Content-Length, however it came.
+pub(super) fn write(head: &Parts, target: &str, body: &[u8]) -> Result<String, EncodeError> {
+    let body = str::from_utf8(body).map_err(|_| EncodeError::BodyNotText)?;
+    let mut fields = head.headers.clone();
+    let framed = fields.contains_key(CONTENT_LENGTH) || fields.contains_key(TRANSFER_ENCODING);
+    remove_hop_by_hop(&mut fields);
+    fields.remove(CONTENT_LENGTH);
+    // The body is already here: there is nothing to wait for.
+    fields.remove(EXPECT);
+
+    let mut out = format!("{} {target} HTTP/1.1\r\n", head.method);
+    // Go reads the fields in any order, but people who debug expect Host first.
+    if let Some(host) = fields.remove(HOST) {
+        push(&mut out, "Host", text(&HOST, &host)?);
+    }
+    for (name, value) in &fields {
+        push(&mut out, &canonical(name), text(name, value)?);
+    }
+    if framed || !body.is_empty() {
+        push(&mut out, "Content-Length", &body.len().to_string());
+    }
+    out.push_str("\r\n");
+    out.push_str(body);
+    Ok(out)
+}
+
+fn push(out: &mut String, name: &str, value: &str) {
+    out.push_str(name);
+    out.push_str(": ");
+    out.push_str(value);
+    out.push_str("\r\n");
+}
+
+/// Reads a request and its whole body. The target loses its scheme and authority, where it has
+/// them: a client replays to one local server, whatever a relay sends.
+pub(super) fn read(request: &str) -> Result<Request<Bytes>, DecodeError> {
+    let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
+    let mut parsed = httparse::Request::new(&mut fields);
+    let httparse::Status::Complete(end) = parsed.parse(request.as_bytes())? else {
+        return Err(DecodeError::Cut);
+    };
+    let mut head = Request::new(());
+    *head.method_mut() = method(parsed.method.unwrap_or_default())?;
+    *head.uri_mut() = origin_form(parsed.path.unwrap_or_default())?;
+    *head.headers_mut() = headers(parsed.headers)?;
+    let body = unframe(head.headers(), &request.as_bytes()[end..])?;
+    remove_hop_by_hop(head.headers_mut());
+    head.headers_mut().remove(EXPECT);
+    Ok(head.map(|()| body))
+}
+
+/// Fields that a request may have.
+const MAX_FIELDS: usize = 256;
+
+fn method(method: &str) -> Result<Method, DecodeError> {
+    Method::from_bytes(method.as_bytes()).map_err(|error| DecodeError::Invalid(error.into()))
+}
+
+fn origin_form(target: &str) -> Result<Uri, DecodeError> {
+    let invalid = |error: http::uri::InvalidUri| DecodeError::Invalid(error.into());
+    // Parsed as a path first, since `//x` would otherwise be one or the other by chance.
+    if target.starts_with('/') || target == "*" {
+        return Ok(Uri::from(PathAndQuery::try_from(target).map_err(invalid)?));
+    }
+    let absolute = Uri::try_from(target).map_err(invalid)?;
+    if absolute.scheme().is_none() {
+        return Err(DecodeError::Target);
+    }
+    let path = absolute
+        .path_and_query()
+        .cloned()
+        .unwrap_or(PathAndQuery::from_static("/"));
+    Ok(Uri::from(path))
+}
+
+fn headers(parsed: &[httparse::Header<'_>]) -> Result<HeaderMap, DecodeError> {
+    parsed
+        .iter()
+        .map(|field| {
+            let name = HeaderName::from_bytes(field.name.as_bytes())?;
+            Ok((name, HeaderValue::from_bytes(field.value)?))
+        })
+        .collect::<Result<_, http::Error>>()
+        .map_err(DecodeError::Invalid)
+}
+
+/// Takes the body out of its framing, and holds it against the length that it was announced with:
+/// ggrok's relay damages a body that is not UTF-8, and that shows here.
+fn unframe(headers: &HeaderMap, body: &[u8]) -> Result<Bytes, DecodeError> {
+    if headers.contains_key(TRANSFER_ENCODING) {
+        return dechunk(body);
+    }
+    let announced = headers.get(CONTENT_LENGTH).map_or("0", |length| {
+        length.to_str().unwrap_or("a length that is no number")
+    });
+    if announced.parse() != Ok(body.len()) {
+        return Err(DecodeError::BodyLength {
+            announced: announced.to_owned(),
+            actual: body.len(),
+        });
+    }
+    Ok(Bytes::copy_from_slice(body))
+}
+
+/// Joins the chunks of a body (RFC 9112, section 7.1). Trailers are dropped.
+fn dechunk(mut body: &[u8]) -> Result<Bytes, DecodeError> {
+    let mut whole = Vec::with_capacity(body.len());
+    loop {
+        let Ok(httparse::Status::Complete((start, size))) = httparse::parse_chunk_size(body) else {
+            return Err(DecodeError::Chunks);
+        };
+        if size == 0 {
+            return Ok(whole.into());
+        }
+        let size = usize::try_from(size).map_err(|_| DecodeError::Chunks)?;
+        let end = start.checked_add(size).ok_or(DecodeError::Chunks)?;
+        whole.extend_from_slice(body.get(start..end).ok_or(DecodeError::Chunks)?);
+        body = body[end..]
+            .strip_prefix(b"\r\n")
+            .ok_or(DecodeError::Chunks)?;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::read;
+    use crate::DecodeError;
+
+    fn body(framed: &str) -> Result<Vec<u8>, DecodeError> {
+        let request = format!("POST / HTTP/1.1\r\nHost: a\r\n{framed}");
+        read(&request).map(|request| request.into_body().to_vec())
+    }
+
+    #[test]
+    fn takes_a_body_out_of_its_framing() {
+        assert_eq!(body("\r\n").unwrap(), b"");
+        assert_eq!(body("Content-Length: 2\r\n\r\nhi").unwrap(), b"hi");
+        let chunked = "Transfer-Encoding: chunked\r\n\r\n3;ext=1\r\nabc\r\nA\r\n0123456789\r\n0\r\nTrailer: t\r\n\r\n";
+        assert_eq!(body(chunked).unwrap(), b"abc0123456789");
+    }
+
+    #[test]
+    fn refuses_a_body_that_is_not_as_announced() {
+        for (framed, wrong) in [
+            ("Content-Length: 3\r\n\r\nhi", "BodyLength"),
+            ("Content-Length: 1\r\n\r\nhi", "BodyLength"),
+            ("Content-Length: x\r\n\r\nhi", "BodyLength"),
+            ("\r\nhi", "BodyLength"),
+            ("Transfer-Encoding: chunked\r\n\r\n3\r\nab", "Chunks"),
+            ("Transfer-Encoding: chunked\r\n\r\n3\r\nabcX0\r\n", "Chunks"),
+            (
+                "Transfer-Encoding: chunked\r\n\r\nffffffffffffffff\r\nab",
+                "Chunks",
+            ),
+            ("Transfer-Encoding: chunked\r\n\r\n", "Chunks"),
+            ("", "Cut"),
+        ] {
+            let error = format!("{:?}", body(framed).unwrap_err());
+            assert!(error.starts_with(wrong), "{framed:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn reduces_a_target_to_its_path_and_query() {
+        for (sent, replayed) in [
+            ("/a?b=c", "/a?b=c"),
+            ("//a/../b%2F?", "//a/../b%2F?"),
+            ("http://evil.example:80/abs?q", "/abs?q"),
+            ("http://evil.example", "/"),
+            ("*", "*"),
+        ] {
+            let request = read(&format!("OPTIONS {sent} HTTP/1.1\r\n\r\n")).unwrap();
+            assert_eq!(request.uri().to_string(), replayed);
+            assert_eq!(request.uri().authority(), None);
+        }
+        for target in ["@evil", "evil.example:80", "\\\\evil", "http:///x y"] {
+            let request = format!("GET {target} HTTP/1.1\r\n\r\n");
+            assert!(read(&request).is_err(), "{target}");
+        }
+    }
+}

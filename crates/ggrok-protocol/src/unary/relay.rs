@@ -1,0 +1,261 @@
+//! The relay's end of a unary tunnel: calls take turns on it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream::SplitStream;
+use http::{Method, Request, Response};
+use http_body::Body;
+use tokio::sync::{Mutex, OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use super::collect::{Held, collect};
+use super::ggrok;
+use crate::headers::asks_for_upgrade;
+use crate::pulse::{Beat, Pulse};
+use crate::wire::{self, Outbox};
+use crate::{CallError, Ending, Limits, Message, SessionError, Transport, TransportError};
+use crate::{EncodeError, TunnelBody};
+
+/// Makes the relay's end: where calls go in, and the session that carries them.
+pub(crate) fn open(limits: Limits) -> (Line, Session) {
+    let (exchanges, queued) = mpsc::channel(1);
+    let (closing, closed) = watch::channel(None);
+    let line = Line {
+        turn: Arc::default(),
+        exchanges,
+        closing,
+        live: Arc::new(Semaphore::new(limits.calls)),
+        held: Arc::new(Semaphore::new(limits.held_bytes() as usize)),
+        limits,
+    };
+    let session = Session {
+        exchanges: queued,
+        closing: closed,
+        limits,
+    };
+    (line, session)
+}
+
+/// Where calls go in.
+#[derive(Clone)]
+pub(crate) struct Line {
+    turn: Arc<Mutex<()>>,
+    /// To the session. One place is enough: only the holder of the turn sends.
+    exchanges: mpsc::Sender<Exchange>,
+    closing: watch::Sender<Option<Ending>>,
+    live: Arc<Semaphore>,
+    held: Held,
+    limits: Limits,
+}
+
+/// One request on its way, with the turn that it holds until it is answered.
+#[derive(Debug)]
+struct Exchange {
+    message: Bytes,
+    method: Method,
+    answer: oneshot::Sender<Answer>,
+    turn: OwnedMutexGuard<()>,
+    /// The request's bytes, given back with the answer.
+    _held: OwnedSemaphorePermit,
+}
+
+/// What became of an exchange. An answer brings the turn back.
+type Answer = Result<(Response<Bytes>, OwnedMutexGuard<()>), CallError>;
+
+impl Line {
+    pub(crate) async fn call<B>(
+        &self,
+        request: Request<B>,
+    ) -> Result<Response<TunnelBody>, CallError>
+    where
+        B: Body<Data = Bytes>,
+        B::Error: fmt::Display,
+    {
+        let _live = self
+            .live
+            .try_acquire()
+            .map_err(|_| CallError::TooManyCalls)?;
+        let (head, body) = request.into_parts();
+        if asks_for_upgrade(&head) {
+            return Err(EncodeError::Upgrade.into());
+        }
+        let (body, held) = collect(body, &self.limits, &self.held).await?;
+        let message = ggrok::encode_request(&head, &body)?;
+        drop(body);
+
+        let deadline = Instant::now() + self.limits.call_timeout;
+        let exchange = async {
+            let turn = Arc::clone(&self.turn).lock_owned().await;
+            let (answer, answered) = oneshot::channel();
+            let exchange = Exchange {
+                message: message.into(),
+                method: head.method,
+                answer,
+                turn,
+                _held: held,
+            };
+            let sent = self.exchanges.send(exchange).await;
+            sent.map_err(|_| CallError::Closed)?;
+            let (response, turn) = answered.await.map_err(|_| CallError::Closed)??;
+            self.hold(response, turn).await
+        };
+        timeout_at(deadline, exchange)
+            .await
+            .map_err(|_| CallError::TimedOut)?
+    }
+
+    /// Counts a response against the tunnel's bytes. Where visitors are slow to take theirs, the
+    /// turn is kept meanwhile: the next response would find no room either.
+    async fn hold(
+        &self,
+        response: Response<Bytes>,
+        turn: OwnedMutexGuard<()>,
+    ) -> Result<Response<TunnelBody>, CallError> {
+        let bytes = response.body().len().min(self.limits.held_bytes() as usize);
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        let held = Arc::clone(&self.held).acquire_many_owned(bytes).await;
+        drop(turn);
+        let held = held.map_err(|_| CallError::Closed)?;
+        Ok(response.map(|body| TunnelBody::whole(body, Some(held))))
+    }
+
+    pub(crate) fn close(&self, why: Ending) {
+        self.closing.send_if_modified(|reason| {
+            let first = reason.is_none();
+            reason.get_or_insert(why);
+            first
+        });
+    }
+}
+
+/// The keeper of the relay's end.
+#[derive(Debug)]
+pub(crate) struct Session {
+    exchanges: mpsc::Receiver<Exchange>,
+    closing: watch::Receiver<Option<Ending>>,
+    limits: Limits,
+}
+
+impl Session {
+    pub(crate) async fn run(self, transport: impl Transport) -> Result<Ending, SessionError> {
+        wire::run(transport, |messages, outbox| self.read(messages, outbox)).await
+    }
+
+    async fn read<T: Transport>(
+        mut self,
+        mut messages: SplitStream<T>,
+        outbox: Outbox,
+    ) -> Result<Ending, SessionError> {
+        let mut desk = Desk {
+            outbox,
+            pulse: Pulse::new(self.limits, true),
+            pending: None,
+            limits: self.limits,
+        };
+        loop {
+            let deadline = desk.deadline();
+            tokio::select! {
+                // What has arrived comes first: a peer is not dead while its words wait to be read.
+                biased;
+                message = messages.next() => {
+                    if let Some(ending) = desk.receive(message)? {
+                        return Ok(ending);
+                    }
+                }
+                exchange = self.exchanges.recv(), if deadline.is_none() => match exchange {
+                    Some(exchange) => desk.begin(exchange)?,
+                    None => return Ok(Ending::GoingAway),
+                },
+                Ok(reason) = self.closing.wait_for(Option::is_some) => {
+                    return Ok(reason.unwrap_or(Ending::GoingAway));
+                }
+                () = expired(deadline) => return Err(desk.give_up()),
+                // A client that works at a request may have no time to answer pings: ggrok's own
+                // reads nothing meanwhile. The call's deadline bounds that.
+                beat = desk.pulse.beat(deadline.is_some()) => match beat {
+                    Beat::Ping => desk.outbox.ping(),
+                    Beat::Dead => return Err(SessionError::Dead),
+                },
+            }
+        }
+    }
+}
+
+/// What the session works at: the one exchange that is under way.
+struct Desk {
+    outbox: Outbox,
+    pulse: Pulse,
+    pending: Option<Pending>,
+    limits: Limits,
+}
+
+struct Pending {
+    exchange: Exchange,
+    deadline: Instant,
+}
+
+impl Desk {
+    fn deadline(&self) -> Option<Instant> {
+        self.pending.as_ref().map(|pending| pending.deadline)
+    }
+
+    fn begin(&mut self, mut exchange: Exchange) -> Result<(), SessionError> {
+        let message = std::mem::take(&mut exchange.message);
+        let deadline = Instant::now() + self.limits.call_timeout;
+        self.pending = Some(Pending { exchange, deadline });
+        self.outbox.post(Message::Text(message))
+    }
+
+    /// Takes a message in; returns the reason where it ends the tunnel.
+    fn receive(
+        &mut self,
+        message: Option<Result<Message, TransportError>>,
+    ) -> Result<Option<Ending>, SessionError> {
+        let Some(message) = message else {
+            return Ok(Some(Ending::GoingAway));
+        };
+        self.pulse.heard();
+        match message? {
+            Message::Text(answer) | Message::Binary(answer) => self.answer(&answer)?,
+            Message::Ping | Message::Pong => {}
+            Message::Close(ending) => return Ok(Some(ending)),
+        }
+        Ok(None)
+    }
+
+    fn answer(&mut self, message: &[u8]) -> Result<(), SessionError> {
+        let Some(Pending { exchange, .. }) = self.pending.take() else {
+            return Err(SessionError::OutOfTurn);
+        };
+        // The visitor may have left; then this drops the answer, and with it the turn.
+        match ggrok::decode_response(message, &exchange.method) {
+            Ok(response) => drop(exchange.answer.send(Ok((response, exchange.turn)))),
+            Err(error) => {
+                let violation = error.is_violation().then(|| error.to_string());
+                exchange.answer.send(Err(error.into())).ok();
+                if let Some(what) = violation {
+                    return Err(SessionError::NoEnvelope(what));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn give_up(&mut self) -> SessionError {
+        if let Some(Pending { exchange, .. }) = self.pending.take() {
+            exchange.answer.send(Err(CallError::TimedOut)).ok();
+        }
+        SessionError::CallTimedOut
+    }
+}
+
+async fn expired(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
