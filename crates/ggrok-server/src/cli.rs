@@ -1,0 +1,149 @@
+//! The relay's command line and environment.
+
+use std::env;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use anyhow::bail;
+use bytesize::ByteSize;
+use clap::builder::FalseyValueParser;
+use clap::{Parser, ValueEnum};
+use ggrok_server::{Access, Config};
+use tracing::level_filters::LevelFilter;
+
+/// The relay of ggrok: gives web apps on people's laptops a public address.
+///
+/// Every setting can be given by its flag or by its environment variable.
+#[derive(Debug, Parser)]
+#[command(version)]
+pub(crate) struct Cli {
+    /// Port to listen on; 0 takes a free one
+    #[arg(long, env = "PORT", default_value_t = 8080)]
+    port: u16,
+
+    /// Address to listen on
+    #[arg(
+        long,
+        env = "GGROK_BIND",
+        default_value = "0.0.0.0",
+        value_name = "ADDRESS"
+    )]
+    bind: IpAddr,
+
+    /// Token that clients must give to register
+    #[arg(
+        long,
+        env = "GGROK_TOKEN",
+        hide_env_values = true,
+        value_name = "TOKEN"
+    )]
+    token: Option<Secret>,
+
+    /// Let anybody register, as the original ggrok did
+    #[arg(long, env = "GGROK_OPEN", value_parser = FalseyValueParser::new())]
+    open: bool,
+
+    /// How many right-most hops of X-Forwarded-For are your own proxies [default: 0; 1 where DYNO
+    /// is set, as on Heroku]
+    #[arg(long, env = "GGROK_TRUSTED_HOPS", value_name = "COUNT")]
+    trusted_hops: Option<usize>,
+
+    /// How long a connection may be silent before a whole request head and between requests
+    /// [default: 15s; 95s with trusted hops]
+    #[arg(long, env = "GGROK_IDLE_TIMEOUT", value_parser = humantime::parse_duration, value_name = "TIME")]
+    idle_timeout: Option<Duration>,
+
+    /// How long a client may take to answer one call
+    #[arg(long, env = "GGROK_CALL_TIMEOUT", value_parser = humantime::parse_duration, default_value = "28s", value_name = "TIME")]
+    call_timeout: Duration,
+
+    /// Largest body of a request or response that is carried in one piece
+    #[arg(
+        long,
+        env = "GGROK_BODY_LIMIT",
+        default_value = "10MiB",
+        value_name = "SIZE"
+    )]
+    body_limit: ByteSize,
+
+    /// How long calls in flight may take to finish when the relay stops
+    #[arg(long, env = "GGROK_GRACE_PERIOD", value_parser = humantime::parse_duration, default_value = "25s", value_name = "TIME")]
+    grace_period: Duration,
+
+    /// What is logged, to standard error: off, error, warn, info, debug or trace
+    #[arg(
+        long = "log",
+        env = "GGROK_LOG",
+        default_value = "info",
+        value_name = "LEVEL"
+    )]
+    pub(crate) log_level: LevelFilter,
+
+    /// How it is logged
+    #[arg(
+        long,
+        env = "GGROK_LOG_FORMAT",
+        default_value = "text",
+        value_name = "FORMAT"
+    )]
+    pub(crate) log_format: LogFormat,
+}
+
+/// How the log is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// A line for people
+    Text,
+    /// A JSON object a line
+    Json,
+}
+
+/// A token, hidden wherever settings are shown.
+#[derive(Clone)]
+struct Secret(String);
+
+impl From<&str> for Secret {
+    fn from(token: &str) -> Self {
+        Self(token.trim().to_owned())
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret")
+    }
+}
+
+impl Cli {
+    pub(crate) const fn address(&self) -> SocketAddr {
+        SocketAddr::new(self.bind, self.port)
+    }
+
+    pub(crate) fn config(&self) -> anyhow::Result<Config> {
+        let on_heroku = || env::var_os("DYNO").is_some();
+        let trusted_hops = self.trusted_hops.unwrap_or_else(|| on_heroku().into());
+        let mut config = Config::new(self.access()?, trusted_hops);
+        config.idle_timeout = self.idle_timeout.unwrap_or(config.idle_timeout);
+        config.grace_period = self.grace_period;
+        config.limits.call_timeout = self.call_timeout;
+        config.limits.body = usize::try_from(self.body_limit.as_u64())?;
+        Ok(config)
+    }
+
+    fn access(&self) -> anyhow::Result<Access> {
+        // A platform that sets an empty variable has set none.
+        let token = self.token.as_ref().filter(|token| !token.0.is_empty());
+        match (token, self.open) {
+            (Some(token), false) => Ok(Access::token(&token.0)),
+            (None, true) => Ok(Access::Open),
+            (None, false) => bail!(
+                "who may register? Give a token that clients must have, with --token or \
+                 GGROK_TOKEN, or let anybody in, with --open or GGROK_OPEN=true"
+            ),
+            (Some(_), true) => bail!(
+                "a token and --open contradict each other: give one of --token (GGROK_TOKEN) and \
+                 --open (GGROK_OPEN)"
+            ),
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! What a relay can be told.
+
+use std::time::Duration;
+
+use ggrok_protocol::Limits;
+
+use crate::Access;
+
+/// The settings of a relay.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Who may register.
+    pub access: Access,
+    /// How many right-most hops of X-Forwarded-For are proxies of ours, and believed: 0 where
+    /// visitors connect directly, 1 behind a platform's router.
+    pub trusted_hops: usize,
+    /// How long a visitor's connection may be silent before its request head is whole, and between
+    /// two requests. hyper has one knob for both.
+    pub idle_timeout: Duration,
+    /// How long calls in flight may take to finish when the relay stops.
+    pub grace_period: Duration,
+    /// Connections that are served at a time. Further ones wait in the kernel's queue.
+    pub connections: usize,
+    /// Clients that may be registered at a time.
+    pub tunnels: usize,
+    /// The bounds of each tunnel.
+    pub limits: Limits,
+}
+
+impl Config {
+    /// The default settings, for a relay with this access and so many trusted hops.
+    #[must_use]
+    pub fn new(access: Access, trusted_hops: usize) -> Self {
+        Self {
+            access,
+            trusted_hops,
+            idle_timeout: Self::default_idle_timeout(trusted_hops),
+            grace_period: Duration::from_secs(25),
+            connections: 4096,
+            tunnels: 10_000,
+            limits: Limits::default(),
+        }
+    }
+
+    /// A router keeps idle connections to us and must be the first to close them, or it loses
+    /// requests: Heroku's does so after 90 s. A visitor who connects directly gets less patience.
+    #[must_use]
+    pub const fn default_idle_timeout(trusted_hops: usize) -> Duration {
+        Duration::from_secs(if trusted_hops == 0 { 15 } else { 95 })
+    }
+}

@@ -1,0 +1,143 @@
+//! The table of every answer that the relay itself gives.
+
+use axum::body::Body;
+use axum::response::Response;
+use ggrok_protocol::{CallError, EncodeError, Refusal};
+use http::header::{CONNECTION, WWW_AUTHENTICATE};
+use http::{HeaderValue, StatusCode};
+
+use crate::access::Denied;
+use crate::host::BadHost;
+
+/// Why a request gets an answer of the relay's own.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RelayError {
+    #[error("the request names no valid host")]
+    BadHost,
+    #[error("the request target is of no form that a visitor may use")]
+    BadTarget,
+    #[error("the method is not allowed")]
+    Method,
+    #[error("the request target is too long")]
+    TargetTooLong,
+    #[error("the request head is too large")]
+    HeadTooLarge,
+    #[error("no client ever registered for this host")]
+    UnknownHost,
+    #[error("the client of this host is not connected")]
+    Offline,
+    #[error("no such page of the relay")]
+    UnknownPage,
+    #[error("the client gave no token")]
+    NoToken,
+    #[error("the client gave a wrong token")]
+    WrongToken,
+    #[error("the registration is no WebSocket handshake")]
+    NotWebSocket,
+    #[error("the relay has as many tunnels as it may")]
+    TooManyTunnels,
+    #[error(transparent)]
+    Call(#[from] CallError),
+}
+
+impl RelayError {
+    /// The answer that tells of the error, in the form that the request accepts.
+    pub(crate) fn response(&self, accept: Option<&HeaderValue>) -> Response {
+        let mut response = self.refusal().response(accept).map(Body::from);
+        let headers = response.headers_mut();
+        match self {
+            Self::NoToken | Self::WrongToken => {
+                headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            }
+            Self::Method | Self::BadHost | Self::BadTarget => {
+                // What such a peer sends next is not to be trusted to be a request.
+                headers.insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            _ => {}
+        }
+        response
+    }
+
+    #[rustfmt::skip]
+    fn refusal(&self) -> Refusal {
+        use StatusCode as S;
+        let (status, code, text) = match self {
+            Self::BadHost => (S::BAD_REQUEST, "bad-host",
+                "The request must name one valid host in its Host field."),
+            Self::BadTarget => (S::BAD_REQUEST, "bad-target",
+                "The request target must be a path, or a URL with a path."),
+            Self::Method => (S::METHOD_NOT_ALLOWED, "method-not-allowed",
+                "This method is not allowed here."),
+            Self::TargetTooLong => (S::URI_TOO_LONG, "target-too-long",
+                "The path and query of the request are too long."),
+            Self::HeadTooLarge => (S::REQUEST_HEADER_FIELDS_TOO_LARGE, "head-too-large",
+                "The header fields of the request are too large. Clearing the cookies of this site may help."),
+            Self::UnknownHost => (S::NOT_FOUND, "unknown-host",
+                "No ggrok client serves this host. If it is yours, start ggrok-client with this host as its server."),
+            Self::Offline => (S::SERVICE_UNAVAILABLE, "offline",
+                "The ggrok client of this host is not connected at the moment."),
+            Self::UnknownPage => (S::NOT_FOUND, "unknown-page",
+                "The relay has no such page."),
+            Self::NoToken => (S::UNAUTHORIZED, "no-token",
+                "This relay lets in clients with its token only. Give it with --token or GGROK_TOKEN."),
+            Self::WrongToken => (S::UNAUTHORIZED, "wrong-token",
+                "The token is not the one of this relay."),
+            Self::NotWebSocket => (S::UPGRADE_REQUIRED, "not-a-websocket",
+                "Clients register here by a WebSocket handshake. Start ggrok-client with this host as its server."),
+            Self::TooManyTunnels => (S::SERVICE_UNAVAILABLE, "too-many-tunnels",
+                "This relay has as many clients as it takes."),
+            Self::Call(error) => call(error),
+        };
+        let retry_after = (status == S::SERVICE_UNAVAILABLE).then_some(RETRY_AFTER_SECONDS);
+        Refusal { retry_after, ..Refusal::new(status, code, text) }
+    }
+}
+
+/// About the time in which a client that lost its relay is back.
+const RETRY_AFTER_SECONDS: u32 = 5;
+
+#[rustfmt::skip]
+const fn call(error: &CallError) -> (StatusCode, &'static str, &'static str) {
+    use StatusCode as S;
+    match error {
+        CallError::Closed => (S::BAD_GATEWAY, "tunnel-closed",
+            "The connection to the ggrok client broke before its answer came."),
+        CallError::TimedOut => (S::GATEWAY_TIMEOUT, "timed-out",
+            "The app behind this address did not answer in time."),
+        CallError::TooManyCalls => (S::SERVICE_UNAVAILABLE, "too-many-calls",
+            "Too many requests to this host are under way."),
+        CallError::TooManyBytes => (S::SERVICE_UNAVAILABLE, "too-many-bytes",
+            "The requests to this host that are under way are too large together."),
+        CallError::BodyTooLarge => (S::PAYLOAD_TOO_LARGE, "body-too-large",
+            "The request body is larger than this tunnel carries."),
+        CallError::BodyStalled => (S::REQUEST_TIMEOUT, "body-stalled",
+            "The request body stopped in the middle."),
+        CallError::BodyBroken(_) => (S::BAD_REQUEST, "body-broken",
+            "The request body is broken."),
+        CallError::Encode(EncodeError::Upgrade) => (S::NOT_IMPLEMENTED, "upgrade-not-carried",
+            "This tunnel carries no WebSockets or other upgrades."),
+        CallError::Encode(EncodeError::BodyNotText) => (S::NOT_IMPLEMENTED, "body-not-text",
+            "This tunnel carries no binary request bodies: the body must be UTF-8."),
+        CallError::Encode(EncodeError::FieldNotText(_)) => (S::NOT_IMPLEMENTED, "field-not-text",
+            "This tunnel carries no header fields that are not UTF-8."),
+        CallError::Encode(EncodeError::Target) => (S::BAD_REQUEST, "bad-escape",
+            "The path of the request has a broken percent escape."),
+        CallError::Decode(_) => (S::BAD_GATEWAY, "bad-answer",
+            "The ggrok client sent an answer that is no valid response."),
+    }
+}
+
+impl From<BadHost> for RelayError {
+    fn from(BadHost: BadHost) -> Self {
+        Self::BadHost
+    }
+}
+
+impl From<Denied> for RelayError {
+    fn from(denied: Denied) -> Self {
+        match denied {
+            Denied::NoToken => Self::NoToken,
+            Denied::WrongToken => Self::WrongToken,
+        }
+    }
+}

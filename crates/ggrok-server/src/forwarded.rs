@@ -1,0 +1,122 @@
+//! What the app is told of its visitor: the X-Forwarded fields.
+
+use std::net::IpAddr;
+
+use http::header::{HOST, HeaderMap, HeaderName, HeaderValue};
+
+const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
+const ORIGINAL_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+
+/// Sets the X-Forwarded fields of a request that came from `peer` over so many trusted hops.
+///
+/// Without trusted hops nothing that the visitor says of itself is believed. With some, the peer
+/// is a router of ours: the last entries of X-Forwarded-For are what such routers saw, and the
+/// scheme and port are the outermost one's.
+pub(crate) fn set(headers: &mut HeaderMap, peer: IpAddr, trusted_hops: usize) {
+    let peer = peer.to_canonical().to_string();
+    let seen = trusted_entries(headers, trusted_hops).unwrap_or(peer);
+    let secure = trusted_hops > 0 && last(headers, &PROTO) == Some("https");
+    let port = last(headers, &PORT)
+        .filter(|_| trusted_hops > 0)
+        .and_then(|port| port.parse::<u16>().ok())
+        .or_else(|| port_of_host(headers))
+        .unwrap_or(if secure { 443 } else { 80 });
+    let host = headers.get(HOST).cloned();
+
+    headers.insert(FOR, value(&seen));
+    headers.insert(PROTO, value(if secure { "https" } else { "http" }));
+    headers.insert(PORT, port.into());
+    match host {
+        Some(host) => headers.insert(ORIGINAL_HOST, host),
+        None => headers.remove(ORIGINAL_HOST),
+    };
+}
+
+/// The right-most entries of X-Forwarded-For, as many as there are trusted hops.
+fn trusted_entries(headers: &HeaderMap, trusted_hops: usize) -> Option<String> {
+    let entries: Vec<&str> = headers
+        .get_all(FOR)
+        .iter()
+        .flat_map(|value| value.to_str().unwrap_or_default().split(','))
+        .map(str::trim)
+        .filter(|entry| !entry.is_empty())
+        .collect();
+    let trusted = &entries[entries.len().saturating_sub(trusted_hops)..];
+    (!trusted.is_empty()).then(|| trusted.join(", "))
+}
+
+fn last<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+    let value = headers.get_all(name).iter().next_back()?.to_str().ok()?;
+    value.rsplit(',').next().map(str::trim)
+}
+
+fn port_of_host(headers: &HeaderMap) -> Option<u16> {
+    let host = headers.get(HOST)?.to_str().ok()?;
+    host.rsplit_once(':')?.1.parse().ok()
+}
+
+fn value(text: &str) -> HeaderValue {
+    HeaderValue::from_str(text).expect("an address, or part of a field that was valid")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::set;
+    use http::{HeaderMap, HeaderName};
+
+    fn told(fields: &[(&'static str, &str)], hops: usize) -> [String; 4] {
+        let mut headers: HeaderMap = fields
+            .iter()
+            .map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap()))
+            .collect();
+        set(&mut headers, "::ffff:10.0.0.9".parse().unwrap(), hops);
+        ["for", "proto", "host", "port"].map(|name| {
+            let values: Vec<_> = headers
+                .get_all(format!("x-forwarded-{name}"))
+                .iter()
+                .map(|value| value.to_str().unwrap())
+                .collect();
+            values.join("|")
+        })
+    }
+
+    const SPOOFED: &[(&str, &str)] = &[
+        ("host", "a.example"),
+        ("x-forwarded-for", "127.0.0.1, 192.0.2.7"),
+        ("x-forwarded-for", "198.51.100.2"),
+        ("x-forwarded-proto", "https"),
+        ("x-forwarded-host", "evil.example"),
+        ("x-forwarded-port", "443"),
+    ];
+
+    #[test]
+    fn believes_nobody_without_trusted_hops() {
+        assert_eq!(told(SPOOFED, 0), ["10.0.0.9", "http", "a.example", "80"]);
+        let port = told(&[("host", "a.example:8080")], 0);
+        assert_eq!(port, ["10.0.0.9", "http", "a.example:8080", "8080"]);
+    }
+
+    #[test]
+    fn believes_as_many_hops_as_it_is_told() {
+        assert_eq!(
+            told(SPOOFED, 1),
+            ["198.51.100.2", "https", "a.example", "443"]
+        );
+        assert_eq!(told(SPOOFED, 2)[0], "192.0.2.7, 198.51.100.2");
+        assert_eq!(told(SPOOFED, 9)[0], "127.0.0.1, 192.0.2.7, 198.51.100.2");
+    }
+
+    #[test]
+    fn falls_back_to_what_it_sees() {
+        let bare = told(&[("host", "a.example")], 1);
+        assert_eq!(bare, ["10.0.0.9", "http", "a.example", "80"]);
+        let odd = [
+            ("host", "a"),
+            ("x-forwarded-proto", "gopher"),
+            ("x-forwarded-port", "x"),
+        ];
+        assert_eq!(told(&odd, 1), ["10.0.0.9", "http", "a", "80"]);
+    }
+}

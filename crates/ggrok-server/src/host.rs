@@ -1,0 +1,137 @@
+//! The host that a request is for: the one key by which calls are routed.
+
+use std::fmt;
+use std::net::Ipv6Addr;
+
+use http::header::HOST;
+use http::{HeaderMap, Uri};
+
+/// A host name or address, in lower case, without port and trailing dot.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Host(String);
+
+/// The request names no host, more than one, or none that could be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct BadHost;
+
+impl Host {
+    /// Reads the host of a request: the authority of its target where it has one, else its one
+    /// Host field (RFC 9112, section 3.2).
+    pub(crate) fn of(uri: &Uri, headers: &HeaderMap) -> Result<Self, BadHost> {
+        let mut fields = headers.get_all(HOST).iter();
+        let (Some(field), None) = (fields.next(), fields.next()) else {
+            return Err(BadHost);
+        };
+        match uri.authority() {
+            Some(authority) => Self::parse(authority.as_str()),
+            None => Self::parse(field.to_str().map_err(|_| BadHost)?),
+        }
+    }
+
+    fn parse(authority: &str) -> Result<Self, BadHost> {
+        let (name, port) = split_port(authority).ok_or(BadHost)?;
+        // RFC 3986, section 3.2.3 allows an empty port.
+        let digits = port.bytes().all(|byte| byte.is_ascii_digit());
+        if !(digits && (port.is_empty() || port.parse::<u16>().is_ok())) {
+            return Err(BadHost);
+        }
+        let name = name.strip_suffix('.').unwrap_or(name);
+        if !(is_name(name) || is_ipv6(name)) {
+            return Err(BadHost);
+        }
+        Ok(Self(name.to_ascii_lowercase()))
+    }
+}
+
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+fn split_port(authority: &str) -> Option<(&str, &str)> {
+    let end = authority.find(']').map_or(0, |bracket| bracket + 1);
+    match authority[end..].split_once(':') {
+        Some((rest, port)) => Some((&authority[..end + rest.len()], port)),
+        None => Some((authority, "")),
+    }
+    .filter(|(name, _)| end == 0 || name.len() == end)
+}
+
+/// A name of the DNS, or an IPv4 address. Underscores are no part of host names, and are used.
+fn is_name(name: &str) -> bool {
+    let is_label = |label: &str| {
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+        (1..=63).contains(&label.len()) && label.bytes().all(allowed)
+    };
+    name.len() <= 253 && name.split('.').all(is_label)
+}
+
+fn is_ipv6(name: &str) -> bool {
+    let inner = name
+        .strip_prefix('[')
+        .and_then(|name| name.strip_suffix(']'));
+    inner.is_some_and(|address| address.parse::<Ipv6Addr>().is_ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{BadHost, Host};
+    use http::header::HOST;
+    use http::{HeaderMap, HeaderValue, Uri};
+
+    fn host(target: &str, fields: &[&[u8]]) -> Result<String, BadHost> {
+        let mut headers = HeaderMap::new();
+        for field in fields {
+            headers.append(HOST, HeaderValue::from_bytes(field).unwrap());
+        }
+        let uri: Uri = target.parse().unwrap();
+        Host::of(&uri, &headers).map(|host| host.to_string())
+    }
+
+    #[test]
+    fn knows_one_host_by_all_its_spellings() {
+        for spelling in [
+            "a.example",
+            "A.Example",
+            "a.example.",
+            "a.example:80",
+            "A.EXAMPLE.:443",
+            "a.example:",
+        ] {
+            assert_eq!(host("/", &[spelling.as_bytes()]).unwrap(), "a.example");
+        }
+        assert_eq!(host("/", &[b"127.0.0.1:8080"]).unwrap(), "127.0.0.1");
+        assert_eq!(host("/", &[b"[::1]:8080"]).unwrap(), "[::1]");
+        assert_eq!(host("/", &[b"my_app.example"]).unwrap(), "my_app.example");
+    }
+
+    #[test]
+    fn takes_the_authority_of_an_absolute_target() {
+        assert_eq!(
+            host("http://b.example/x", &[b"a.example"]).unwrap(),
+            "b.example"
+        );
+        assert_eq!(host("http://u@b.example/x", &[b"a.example"]), Err(BadHost));
+    }
+
+    #[test]
+    fn refuses_no_host_two_hosts_and_what_is_none() {
+        assert_eq!(host("/", &[]), Err(BadHost));
+        assert_eq!(host("/", &[b"a.example", b"a.example"]), Err(BadHost));
+        for bad in [
+            "", " ", ".", ":80", "a,b", "a b", "u@a", "a/x", "a:99999", "a:8x", "a:1:2", "a..b",
+            "[::1", "[::g]", "[::1]x", "x[::1]", "::1", "a%41", "a\\b", "-\u{e9}", "a?b", "a#b",
+            "<script>",
+        ] {
+            assert_eq!(host("/", &[bad.as_bytes()]), Err(BadHost), "{bad}");
+        }
+        assert_eq!(host("/", &[b"a\xff"]), Err(BadHost));
+        assert_eq!(host("/", &["a".repeat(64).as_bytes()]), Err(BadHost));
+        assert_eq!(
+            host("/", &["a.".repeat(127).as_bytes()]).unwrap().len(),
+            253
+        );
+        assert_eq!(host("/", &["a.".repeat(128).as_bytes()]), Err(BadHost));
+    }
+}

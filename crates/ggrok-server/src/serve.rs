@@ -1,0 +1,126 @@
+//! The relay's accept loop, and its orderly end.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use ggrok_protocol::Ending;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::app::{self, App};
+use crate::{Config, visitor};
+
+/// Serves visitors and clients on a listener until `shutdown` is done, and then ends in order: no
+/// new connections; the calls in flight finish, within [`Config::grace_period`]; the tunnels are
+/// closed. Dropping the future ends all connections of visitors at once.
+pub async fn serve(listener: TcpListener, config: Config, shutdown: impl Future<Output = ()>) {
+    let grace_period = config.grace_period;
+    let mut relay = Relay::new(config);
+    let mut shutdown = pin!(shutdown);
+    loop {
+        tokio::select! {
+            () = &mut shutdown => break,
+            Some(_) = relay.visitors.join_next() => {}
+            (stream, peer, place) = accept(&listener, &relay.places) => {
+                relay.welcome(stream, peer, place);
+            }
+        }
+    }
+    drop(listener);
+    relay.finish(grace_period).await;
+}
+
+/// Waits for a connection for which there is a place.
+async fn accept(
+    listener: &TcpListener,
+    places: &Arc<Semaphore>,
+) -> (TcpStream, SocketAddr, OwnedSemaphorePermit) {
+    loop {
+        let place = Arc::clone(places).acquire_owned().await;
+        let place = place.expect("the semaphore is never closed");
+        match listener.accept().await {
+            Ok((stream, peer)) => return (stream, peer, place),
+            Err(error) if is_the_peers(&error) => {}
+            Err(error) => {
+                tracing::error!(%error, "cannot accept connections; is the limit of open files reached?");
+                sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+fn is_the_peers(error: &io::Error) -> bool {
+    use io::ErrorKind as K;
+    matches!(
+        error.kind(),
+        K::ConnectionAborted | K::ConnectionRefused | K::ConnectionReset
+    )
+}
+
+/// A relay at work.
+struct Relay {
+    app: Arc<App>,
+    config: Arc<Config>,
+    router: Router,
+    places: Arc<Semaphore>,
+    /// Owns the connection of every visitor.
+    visitors: JoinSet<()>,
+    draining: CancellationToken,
+}
+
+impl Relay {
+    fn new(config: Config) -> Self {
+        let app = Arc::new(App::new(config.clone()));
+        Self {
+            router: app::router(Arc::clone(&app)),
+            app,
+            places: Arc::new(Semaphore::new(config.connections)),
+            config: Arc::new(config),
+            visitors: JoinSet::new(),
+            draining: CancellationToken::new(),
+        }
+    }
+
+    fn welcome(&mut self, stream: TcpStream, peer: SocketAddr, place: OwnedSemaphorePermit) {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%peer, %error, "a visitor left before it was served");
+            return;
+        }
+        let (router, config) = (self.router.clone(), Arc::clone(&self.config));
+        let draining = self.draining.clone();
+        self.visitors.spawn(async move {
+            visitor::serve(stream, peer.ip(), router, config, draining).await;
+            drop(place);
+        });
+    }
+
+    async fn finish(mut self, grace_period: Duration) {
+        tracing::info!(tunnels = self.app.registry.live(), "stopping");
+        self.draining.cancel();
+        let calls = async { while self.visitors.join_next().await.is_some() {} };
+        if timeout(grace_period, calls).await.is_err() {
+            let cut = self.visitors.len();
+            tracing::warn!(cut, "the grace period is over; cutting calls in flight");
+            self.visitors.shutdown().await;
+        }
+        self.app.registry.close_all(Ending::GoingAway);
+        self.app.tunnels.close();
+        if timeout(FAREWELL, self.app.tunnels.wait()).await.is_err() {
+            tracing::warn!("some clients did not take their farewell");
+        }
+        tracing::info!("stopped");
+    }
+}
+
+/// How long to wait before accepting again where the system has no resources for it.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How long all tunnels together may take to close.
+const FAREWELL: Duration = Duration::from_secs(2);

@@ -1,0 +1,142 @@
+//! One visitor's connection, and what a request must be before it is routed.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::response::Response;
+use http::header::{ACCEPT, HOST};
+use http::uri::PathAndQuery;
+use http::{HeaderValue, Method, Request, Uri};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
+use tower_service::Service;
+
+use crate::Config;
+use crate::error::RelayError;
+use crate::host::Host;
+
+/// Who sent a request, and for whom: what the rest of the relay knows of its origin.
+#[derive(Clone)]
+pub(crate) struct Visit {
+    pub(crate) host: Host,
+    pub(crate) peer: IpAddr,
+}
+
+/// Serves a visitor's connection until it ends. After `draining`, the request that runs is the
+/// last one.
+pub(crate) async fn serve(
+    stream: TcpStream,
+    peer: IpAddr,
+    router: Router,
+    config: Arc<Config>,
+    draining: CancellationToken,
+) {
+    let service = service_fn(move |request| {
+        let router = router.clone();
+        async move { Ok::<_, std::convert::Infallible>(answer(router, peer, request).await) }
+    });
+    let mut builder = http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(config.idle_timeout)
+        .max_headers(MAX_FIELDS)
+        .max_buf_size(2 * MAX_HEAD);
+    let connection = builder
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
+    let mut connection = std::pin::pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = draining.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        // Visitors leave, time out and send nonsense all day; none of that is ours to act on.
+        tracing::debug!(%peer, %error, "a visitor's connection failed");
+    }
+}
+
+async fn answer(mut router: Router, peer: IpAddr, mut request: Request<Incoming>) -> Response {
+    match admit(&mut request) {
+        Ok(host) => {
+            request.extensions_mut().insert(Visit { host, peer });
+            let Ok(response) = router.call(request).await;
+            response
+        }
+        Err(error) => {
+            tracing::debug!(%peer, %error, "refused a request");
+            error.response(request.headers().get(ACCEPT))
+        }
+    }
+}
+
+/// Reads the host of a request and brings its target into origin form, once and for all: what is
+/// routed is what is forwarded. hyper passes much that must not come further.
+fn admit<B>(request: &mut Request<B>) -> Result<Host, RelayError> {
+    if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
+        return Err(RelayError::Method);
+    }
+    if target_length(request.uri()) > MAX_TARGET {
+        return Err(RelayError::TargetTooLong);
+    }
+    let fields = request.headers().iter();
+    // Four bytes of each line are its colon, space and line end.
+    let head: usize = fields
+        .map(|(name, value)| name.as_str().len() + value.len() + 4)
+        .sum();
+    if head > MAX_HEAD {
+        return Err(RelayError::HeadTooLarge);
+    }
+    let host = Host::of(request.uri(), request.headers())?;
+    bring_into_origin_form(request)?;
+    Ok(host)
+}
+
+fn target_length(uri: &Uri) -> usize {
+    let authority = uri
+        .authority()
+        .map_or(0, |authority| authority.as_str().len());
+    authority + uri.path_and_query().map_or(0, |path| path.as_str().len())
+}
+
+/// RFC 9112, section 3.2: an absolute target gives its authority to the Host field; `*` is for
+/// OPTIONS alone; an authority without a scheme is for CONNECT alone.
+fn bring_into_origin_form<B>(request: &mut Request<B>) -> Result<(), RelayError> {
+    let uri = request.uri();
+    let options = request.method() == Method::OPTIONS;
+    let Some(authority) = uri.authority() else {
+        return match uri.path() {
+            "*" if !options => Err(RelayError::BadTarget),
+            _ => Ok(()),
+        };
+    };
+    if uri.scheme().is_none() {
+        return Err(RelayError::BadTarget);
+    }
+    let host = HeaderValue::from_str(authority.as_str()).map_err(|_| RelayError::BadHost)?;
+    let path = match uri.path_and_query() {
+        Some(path) => path.clone(),
+        None => PathAndQuery::from_static("/"),
+    };
+    *request.uri_mut() = Uri::from(path);
+    request.headers_mut().insert(HOST, host);
+    Ok(())
+}
+
+/// Bytes of a target. RFC 9112, section 3 asks for at least 8,000; hyper takes up to 65,534 and
+/// refuses more without a word.
+const MAX_TARGET: usize = 32 << 10;
+
+/// Bytes of a request's fields. hyper's own limit is set to twice that: beyond it, it refuses
+/// without a word.
+const MAX_HEAD: usize = 64 << 10;
+
+/// Fields of a request.
+const MAX_FIELDS: usize = 256;
