@@ -1,0 +1,315 @@
+//! The two addresses that a person types: the relay's and the local server's.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::str::FromStr;
+
+use http::Uri;
+use http::uri::{Authority, Scheme};
+
+/// Where the relay is, and whether to speak TLS with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RelayAddress {
+    authority: Authority,
+    secure: bool,
+}
+
+impl RelayAddress {
+    /// Whether the way to the relay is encrypted.
+    #[must_use]
+    pub const fn is_secure(&self) -> bool {
+        self.secure
+    }
+
+    /// Whether the relay is on this machine.
+    #[must_use]
+    pub fn is_loopback(&self) -> bool {
+        is_loopback(self.host())
+    }
+
+    /// The address that visitors open.
+    #[must_use]
+    pub fn public_url(&self) -> String {
+        let scheme = if self.secure { "https" } else { "http" };
+        format!("{scheme}://{}", self.authority)
+    }
+
+    pub(crate) fn host(&self) -> &str {
+        self.authority.host()
+    }
+
+    /// A URL of the relay, with its port written out.
+    pub(crate) fn uri(&self, scheme: &str, path: &str) -> Result<Uri, http::Error> {
+        let port = self.authority.port_u16();
+        let port = port.unwrap_or(if self.secure { 443 } else { 80 });
+        Uri::builder()
+            .scheme(scheme)
+            .authority(format!("{}:{port}", self.host()))
+            .path_and_query(path)
+            .build()
+    }
+
+    /// The authority as it was typed, for the Host field: the relay serves this host.
+    pub(crate) fn authority(&self) -> &str {
+        self.authority.as_str()
+    }
+}
+
+/// Reads `relay.example.com`, `localhost:8080` or a URL without a path. Without a scheme a relay
+/// on this machine is spoken to in the clear and every other by TLS.
+impl FromStr for RelayAddress {
+    type Err = AddressError;
+
+    fn from_str(typed: &str) -> Result<Self, AddressError> {
+        let (scheme, authority) = split(typed)?;
+        let secure = match scheme.as_ref().map(Scheme::as_str) {
+            None => !is_loopback(authority.host()),
+            Some("wss" | "https") => true,
+            Some("ws" | "http") => false,
+            Some(_) => return Err(AddressError::RelayScheme),
+        };
+        Ok(Self { authority, secure })
+    }
+}
+
+impl fmt::Display for RelayAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = if self.secure { "wss" } else { "ws" };
+        write!(f, "{scheme}://{}", self.authority)
+    }
+}
+
+fn is_loopback(host: &str) -> bool {
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    let is_address = bare.parse().is_ok_and(|ip: IpAddr| ip.is_loopback());
+    is_address || host.eq_ignore_ascii_case("localhost") || host.ends_with(".localhost")
+}
+
+/// Where the local server is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LocalAddress {
+    authority: Authority,
+    port: u16,
+}
+
+impl LocalAddress {
+    /// A port of this machine.
+    #[must_use]
+    pub fn port(port: u16) -> Self {
+        let authority = format!("localhost:{port}").parse();
+        Self {
+            authority: authority.expect("a name and a number are an authority"),
+            port,
+        }
+    }
+
+    /// The names and addresses to try, in order. `localhost` is the one that a server listens on:
+    /// Node takes ::1 alone, others 127.0.0.1 alone.
+    pub(crate) fn candidates(&self) -> Vec<(&str, u16)> {
+        let host = self.authority.host();
+        if host.eq_ignore_ascii_case("localhost") {
+            return vec![("127.0.0.1", self.port), ("::1", self.port)];
+        }
+        let bare = host.trim_start_matches('[').trim_end_matches(']');
+        vec![(bare, self.port)]
+    }
+
+    /// The address as a Host field has it.
+    pub(crate) fn authority(&self) -> &str {
+        self.authority.as_str()
+    }
+}
+
+/// Reads `3000`, `localhost:3000` or `http://127.0.0.1:9090`.
+impl FromStr for LocalAddress {
+    type Err = AddressError;
+
+    fn from_str(typed: &str) -> Result<Self, AddressError> {
+        if let Ok(port) = typed.trim().parse() {
+            return match port {
+                0 => Err(AddressError::Port),
+                port => Ok(Self::port(port)),
+            };
+        }
+        let (scheme, authority) = split(typed)?;
+        match scheme.as_ref().map(Scheme::as_str) {
+            None | Some("http") => {}
+            Some(_) => return Err(AddressError::LocalScheme),
+        }
+        let port = match authority.port() {
+            Some(port) => port.as_u16(),
+            None if scheme.is_some() => 80,
+            None => return Err(AddressError::Port),
+        };
+        Ok(Self { authority, port })
+    }
+}
+
+impl fmt::Display for LocalAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "http://{}", self.authority)
+    }
+}
+
+/// What is wrong with an address that a person typed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AddressError {
+    /// It is no address at all.
+    #[error("give a host, like relay.example.com or localhost:8080")]
+    Invalid,
+    /// It has a path, a query or a user.
+    #[error("give the host alone, without a path, a query or a user name")]
+    MoreThanHost,
+    /// The relay's scheme is not known.
+    #[error("a relay's address starts with wss://, ws://, https:// or http://, or has no scheme")]
+    RelayScheme,
+    /// The local server's scheme is not HTTP in the clear.
+    #[error(
+        "a local server's address starts with http:// or has no scheme; TLS to it is not spoken"
+    )]
+    LocalScheme,
+    /// There is no port, or one out of range.
+    #[error("give a port from 1 to 65535, like 3000 or localhost:3000")]
+    Port,
+}
+
+fn split(typed: &str) -> Result<(Option<Scheme>, Authority), AddressError> {
+    let uri: Uri = typed.trim().parse().map_err(|_| AddressError::Invalid)?;
+    let parts = uri.into_parts();
+    let authority = parts.authority.ok_or_else(|| {
+        // `host/path` parses as nothing or as a bare path.
+        if typed.contains('/') {
+            AddressError::MoreThanHost
+        } else {
+            AddressError::Invalid
+        }
+    })?;
+    let path = parts
+        .path_and_query
+        .map_or_else(String::new, |path| path.to_string());
+    if authority.as_str().contains('@') || !matches!(path.as_str(), "" | "/") {
+        return Err(AddressError::MoreThanHost);
+    }
+    // The URI crate takes `host:` and `host:99999` for an authority.
+    let after_host = &authority.as_str()[authority.host().len()..];
+    let has_bad_port = !after_host.is_empty() && authority.port_u16().is_none_or(|port| port == 0);
+    if has_bad_port {
+        return Err(AddressError::Port);
+    }
+    if authority.host().is_empty() {
+        return Err(AddressError::Invalid);
+    }
+    Ok((parts.scheme, authority))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{AddressError, LocalAddress, RelayAddress};
+
+    fn relay(typed: &str) -> Result<(String, String), AddressError> {
+        let address: RelayAddress = typed.parse()?;
+        Ok((address.to_string(), address.public_url()))
+    }
+
+    #[test]
+    fn speaks_tls_to_all_but_this_machine() {
+        for (typed, dialled, public) in [
+            (
+                "relay.example.com",
+                "wss://relay.example.com",
+                "https://relay.example.com",
+            ),
+            (
+                "relay.example.com:8443",
+                "wss://relay.example.com:8443",
+                "https://relay.example.com:8443",
+            ),
+            (
+                "localhost:8080",
+                "ws://localhost:8080",
+                "http://localhost:8080",
+            ),
+            (
+                "a.localhost:8080",
+                "ws://a.localhost:8080",
+                "http://a.localhost:8080",
+            ),
+            (
+                "127.0.0.1:8080",
+                "ws://127.0.0.1:8080",
+                "http://127.0.0.1:8080",
+            ),
+            ("[::1]:8080", "ws://[::1]:8080", "http://[::1]:8080"),
+            (
+                "ws://relay.example.com",
+                "ws://relay.example.com",
+                "http://relay.example.com",
+            ),
+            (
+                "http://relay.example.com/",
+                "ws://relay.example.com",
+                "http://relay.example.com",
+            ),
+            (
+                "https://relay.example.com/",
+                "wss://relay.example.com",
+                "https://relay.example.com",
+            ),
+            (
+                "wss://localhost:8443",
+                "wss://localhost:8443",
+                "https://localhost:8443",
+            ),
+        ] {
+            assert_eq!(
+                relay(typed).unwrap(),
+                (dialled.to_owned(), public.to_owned())
+            );
+        }
+    }
+
+    #[test]
+    fn says_what_is_wrong_with_an_address() {
+        use AddressError as E;
+        for (typed, error) in [
+            ("relay.example.com/x", E::MoreThanHost),
+            ("https://relay.example.com/x", E::MoreThanHost),
+            ("wss://relay.example.com?x", E::MoreThanHost),
+            ("user@relay.example.com", E::MoreThanHost),
+            ("ftp://relay.example.com", E::RelayScheme),
+            ("relay.example.com:99999", E::Port),
+            ("relay.example.com:0", E::Port),
+            ("", E::Invalid),
+            ("a b", E::Invalid),
+        ] {
+            assert_eq!(relay(typed), Err(error), "{typed}");
+        }
+        for (typed, error) in [
+            ("http://localhost:3000/base", E::MoreThanHost),
+            ("https://localhost:3000", E::LocalScheme),
+            ("localhost", E::Port),
+            ("0", E::Port),
+            ("70000", E::Port),
+        ] {
+            assert_eq!(typed.parse::<LocalAddress>(), Err(error), "{typed}");
+        }
+    }
+
+    #[test]
+    fn tries_both_loopbacks_for_localhost() {
+        let candidates = |typed: &str| {
+            let address: LocalAddress = typed.parse().unwrap();
+            let candidates = address.candidates().into_iter();
+            candidates
+                .map(|(host, port)| format!("{host} {port}"))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(candidates("3000"), ["127.0.0.1 3000", "::1 3000"]);
+        assert_eq!(
+            candidates("http://localhost:9090/"),
+            ["127.0.0.1 9090", "::1 9090"]
+        );
+        assert_eq!(candidates("[::1]:3000"), ["::1 3000"]);
+        assert_eq!(candidates("http://nas.local"), ["nas.local 80"]);
+    }
+}

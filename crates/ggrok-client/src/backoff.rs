@@ -1,0 +1,47 @@
+//! How long to wait before the relay is dialled again.
+
+use std::time::Duration;
+
+/// Full jitter: each wait is drawn between nothing and a bound that doubles, so that the clients
+/// of a relay that restarts do not come back in step.
+#[derive(Debug)]
+pub(crate) struct Backoff {
+    bound: Duration,
+}
+
+impl Backoff {
+    pub(crate) const fn new() -> Self {
+        Self { bound: FIRST }
+    }
+
+    /// The next wait.
+    pub(crate) fn next(&mut self) -> Duration {
+        let wait = self.bound.mul_f64(fastrand::f64());
+        self.bound = (self.bound * 2).min(LAST);
+        wait
+    }
+
+    /// Starts over, after a connection that lasted.
+    pub(crate) const fn reset(&mut self) {
+        self.bound = FIRST;
+    }
+}
+
+const FIRST: Duration = Duration::from_millis(200);
+const LAST: Duration = Duration::from_secs(15);
+
+#[cfg(test)]
+mod tests {
+    use super::{Backoff, FIRST, LAST};
+
+    #[test]
+    fn doubles_its_bound_up_to_the_last() {
+        let mut backoff = Backoff::new();
+        for bound in [200, 400, 800, 1600, 3200, 6400, 12_800, 15_000, 15_000] {
+            assert_eq!(backoff.bound.as_millis(), bound);
+            assert!(backoff.next() <= LAST);
+        }
+        backoff.reset();
+        assert!(backoff.next() <= FIRST);
+    }
+}

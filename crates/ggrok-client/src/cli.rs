@@ -1,0 +1,252 @@
+//! The client's command line, environment and saved settings, down to a [`Config`].
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+use std::{env, fs};
+
+use anyhow::{Context, bail};
+use bytesize::ByteSize;
+use clap::{Args, Parser, Subcommand};
+use ggrok_client::{Config, LocalAddress, RelayAddress, Token};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use tracing::level_filters::LevelFilter;
+
+use crate::settings::Settings;
+
+/// Shows a web app on this machine to the world, at the address of a ggrok relay.
+///
+/// Exit codes: 0 stopped by a signal, 1 failed, 2 wrong usage, 3 no ggrok relay at the address,
+/// 4 refused by the relay, 5 certificate or TLS refused, 6 replaced by another client.
+#[derive(Debug, Parser)]
+#[command(version, args_conflicts_with_subcommands = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+    #[command(flatten)]
+    pub(crate) tunnel: TunnelArgs,
+}
+
+/// What else the client can do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Save a relay and its token, so that `ggrok-client 3000` is enough
+    Login {
+        /// The relay, like relay.example.com
+        server: String,
+        /// The relay's token; asked for where it is not given
+        #[arg(long, env = "GGROK_TOKEN", hide_env_values = true)]
+        token: Option<String>,
+    },
+    /// Show or change what is saved
+    Config {
+        #[command(subcommand)]
+        action: Option<ConfigAction>,
+    },
+}
+
+/// What can be done with the saved settings.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigAction {
+    /// Show what is saved, without the token
+    Show,
+    /// Print the path of the file
+    Path,
+    /// Save a value
+    Set {
+        key: Key,
+        /// The value; a token is asked for where it is not given
+        value: Option<String>,
+    },
+    /// Forget a value
+    Unset { key: Key },
+}
+
+/// What can be saved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Key {
+    /// The relay
+    Server,
+    /// The relay's token
+    Token,
+}
+
+/// A tunnel's settings.
+#[derive(Args, Debug)]
+pub(crate) struct TunnelArgs {
+    /// Port or address of the local server, like 3000
+    #[arg(value_name = "LOCAL", group = "which")]
+    target: Option<LocalAddress>,
+
+    /// Port of the local server
+    #[arg(long, short, group = "which", value_parser = clap::value_parser!(u16).range(1..))]
+    port: Option<u16>,
+
+    /// Address of the local server, like http://127.0.0.1:9090 [env: GGROK_LOCAL=]
+    #[arg(long, group = "which", value_name = "ADDRESS")]
+    local: Option<LocalAddress>,
+
+    /// The relay, like relay.example.com; a URL with ws:// where it has no TLS
+    #[arg(long, short, env = "GGROK_SERVER", value_name = "HOST")]
+    server: Option<String>,
+
+    /// The relay's token
+    #[arg(
+        long,
+        env = "GGROK_TOKEN",
+        hide_env_values = true,
+        value_name = "TOKEN"
+    )]
+    token: Option<String>,
+
+    /// A PEM file with certificate authorities to trust besides the system's
+    #[arg(long, env = "GGROK_CA_CERT", value_name = "FILE")]
+    ca_cert: Option<PathBuf>,
+
+    /// How long the local server may take until its response starts
+    #[arg(long, env = "GGROK_LOCAL_TIMEOUT", value_parser = humantime::parse_duration, default_value = "25s", value_name = "TIME")]
+    local_timeout: Duration,
+
+    /// Largest body of a request or response that is carried in one piece
+    #[arg(
+        long,
+        env = "GGROK_BODY_LIMIT",
+        default_value = "10MiB",
+        value_name = "SIZE"
+    )]
+    body_limit: ByteSize,
+
+    /// Print one JSON object a line
+    #[arg(long, env = "GGROK_JSON", value_parser = clap::builder::FalseyValueParser::new())]
+    pub(crate) json: bool,
+
+    /// What is logged, to standard error: off, error, warn, info, debug or trace
+    #[arg(
+        long = "log",
+        env = "GGROK_LOG",
+        default_value = "warn",
+        value_name = "LEVEL"
+    )]
+    pub(crate) log_level: LevelFilter,
+
+    /// ggrok's own flag: save the relay and exit
+    #[arg(
+        long = "proxyServer",
+        hide = true,
+        value_name = "HOST",
+        conflicts_with = "which"
+    )]
+    pub(crate) proxy_server: Option<String>,
+
+    /// ggrok's own flag: be the client, which this program always is
+    #[arg(long = "client", hide = true)]
+    client: bool,
+}
+
+/// Rewrites ggrok's own flags, which have one dash: `-client`, `-port 3000`, `-proxyServer HOST`.
+pub(crate) fn with_two_dashes(args: impl Iterator<Item = OsString>) -> Vec<OsString> {
+    args.map(|arg| {
+        let name = arg.to_str().unwrap_or_default().split('=').next();
+        match name {
+            Some("-client" | "-port" | "-proxyServer") => {
+                let mut dashed = OsString::from("-");
+                dashed.push(arg);
+                dashed
+            }
+            _ => arg,
+        }
+    })
+    .collect()
+}
+
+impl TunnelArgs {
+    /// Puts flags, environment and saved settings together, in this order of precedence.
+    pub(crate) fn config(&self) -> anyhow::Result<Config> {
+        let saved = Settings::load()?;
+        let Some(server) = self.server.clone().or(saved.server) else {
+            bail!("which relay? Give it with --server HOST, or save it: ggrok-client login HOST");
+        };
+        let mut config = Config::new(relay(&server)?, self.local()?);
+        // A saved token is for the saved relay, but whoever names another one may mean the same.
+        let token = self.token.as_deref().or(saved.token.as_deref());
+        config.token = token.and_then(Token::new);
+        config.authorities = self.authorities()?;
+        config.local_timeout = self.local_timeout;
+        config.limits.body = usize::try_from(self.body_limit.as_u64())?;
+        Ok(config)
+    }
+
+    fn local(&self) -> anyhow::Result<LocalAddress> {
+        let given = self.target.clone().or_else(|| self.local.clone());
+        if let Some(address) = given.or_else(|| self.port.map(LocalAddress::port)) {
+            return Ok(address);
+        }
+        match env::var("GGROK_LOCAL") {
+            Ok(address) => address
+                .parse()
+                .with_context(|| format!("GGROK_LOCAL is {address:?}")),
+            Err(_) => bail!("which local server? Give its port, like: ggrok-client 3000"),
+        }
+    }
+
+    fn authorities(&self) -> anyhow::Result<Vec<CertificateDer<'static>>> {
+        let Some(path) = &self.ca_cert else {
+            return Ok(Vec::new());
+        };
+        let pem = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let authorities: Vec<_> = CertificateDer::pem_slice_iter(&pem)
+            .collect::<Result<_, _>>()
+            .with_context(|| format!("{} is no PEM file", path.display()))?;
+        if authorities.is_empty() {
+            bail!("{} holds no certificate", path.display());
+        }
+        Ok(authorities)
+    }
+}
+
+/// Reads the address of a relay.
+pub(crate) fn relay(server: &str) -> anyhow::Result<RelayAddress> {
+    let address = server.parse();
+    address.with_context(|| format!("{server:?} is no address of a relay"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Cli, with_two_dashes};
+    use clap::{CommandFactory, Parser};
+    use std::ffi::OsString;
+
+    #[test]
+    fn describes_a_consistent_command_line() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn takes_the_flags_of_the_original() {
+        let args = [
+            "ggrok-client",
+            "-client",
+            "-port=3000",
+            "-proxyServer",
+            "-p",
+        ];
+        let modern = with_two_dashes(args.iter().map(OsString::from));
+        assert_eq!(
+            modern,
+            [
+                "ggrok-client",
+                "--client",
+                "--port=3000",
+                "--proxyServer",
+                "-p"
+            ]
+        );
+    }
+
+    #[test]
+    fn refuses_two_local_servers() {
+        let cli = Cli::try_parse_from(["ggrok-client", "3000", "--port", "4000"]);
+        assert!(cli.unwrap_err().to_string().contains("cannot be used with"));
+    }
+}

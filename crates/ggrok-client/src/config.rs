@@ -1,0 +1,68 @@
+//! What a client can be told.
+
+use std::fmt;
+use std::time::Duration;
+
+use ggrok_protocol::Limits;
+use rustls::pki_types::CertificateDer;
+
+use crate::{LocalAddress, RelayAddress};
+
+/// The settings of a client.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The relay to dial.
+    pub relay: RelayAddress,
+    /// The local server that requests are replayed against. Nothing that a relay sends changes it.
+    pub local: LocalAddress,
+    /// What the relay asks of its clients.
+    pub token: Option<Token>,
+    /// Certificate authorities that are trusted besides the platform's.
+    pub authorities: Vec<CertificateDer<'static>>,
+    /// How long the local server may take until its response starts. Less than the relay's
+    /// patience, which in ggrok's dialect ends the tunnel.
+    pub local_timeout: Duration,
+    /// The bounds of the tunnel.
+    pub limits: Limits,
+}
+
+impl Config {
+    /// The default settings, for this relay and this local server.
+    #[must_use]
+    pub fn new(relay: RelayAddress, local: LocalAddress) -> Self {
+        Self {
+            relay,
+            local,
+            token: None,
+            authorities: Vec::new(),
+            local_timeout: Duration::from_secs(25),
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// A token, hidden wherever settings are shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Token(String);
+
+impl Token {
+    /// Takes a token, without the white space that copying leaves around it; none where it is
+    /// empty.
+    #[must_use]
+    pub fn new(token: &str) -> Option<Self> {
+        let token = token.trim();
+        (!token.is_empty()).then(|| Self(token.to_owned()))
+    }
+
+    /// The token itself, for the one field that carries it and the one file that keeps it.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(..)")
+    }
+}

@@ -1,0 +1,173 @@
+//! What the person at the terminal, or the program behind the pipe, is shown.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::sync::mpsc::{self, Receiver, SyncSender};
+use std::thread;
+use std::time::Duration;
+
+use anstyle::{AnsiColor, Style};
+use ggrok_client::Event;
+use serde_json::json;
+
+/// Standard output, written by a thread of its own: a terminal that is held or a pipe that nobody
+/// reads must not hold the tunnel. Then lines are lost, and nothing else.
+pub(crate) struct Console {
+    lines: SyncSender<String>,
+    written: Receiver<()>,
+}
+
+impl Console {
+    pub(crate) fn start() -> Self {
+        let (lines, queued) = mpsc::sync_channel::<String>(QUEUE);
+        let (done, written) = mpsc::channel();
+        thread::spawn(move || {
+            for line in queued {
+                // Where standard output is closed there is nobody to tell.
+                writeln!(anstream::stdout(), "{line}").ok();
+            }
+            done.send(()).ok();
+        });
+        Self { lines, written }
+    }
+
+    /// Where lines can be put, without waiting.
+    pub(crate) fn lines(&self) -> impl Fn(String) + Send + Sync + use<> {
+        let lines = self.lines.clone();
+        move |line| {
+            lines.try_send(line).ok();
+        }
+    }
+
+    /// Writes what is queued, for at most a second.
+    pub(crate) fn finish(self) {
+        drop(self.lines);
+        self.written.recv_timeout(Duration::from_secs(1)).ok();
+    }
+}
+
+/// Lines that may wait to be written.
+const QUEUE: usize = 1024;
+
+/// An event as a line for a person.
+pub(crate) fn text(event: &Event) -> String {
+    match event {
+        Event::Ready { url } => {
+            let bold = AnsiColor::Green.on_default().bold();
+            format!("{bold}Ready{bold:#}  {url}")
+        }
+        Event::LocalDown { address } => {
+            let yellow = AnsiColor::Yellow.on_default();
+            format!(
+                "{yellow}Nothing answers at {address} yet; visitors are told so until it does.{yellow:#}"
+            )
+        }
+        Event::Waiting { reason, retry_in } => {
+            let yellow = AnsiColor::Yellow.on_default();
+            let reason = printable(reason);
+            let seconds = retry_in.as_secs_f32();
+            format!("{yellow}No tunnel: {reason}. Trying again in {seconds:.1} s.{yellow:#}")
+        }
+        Event::Answered {
+            method,
+            path,
+            status,
+            elapsed,
+            error,
+        } => {
+            let style = style(status.as_u16());
+            let milliseconds = elapsed.as_millis();
+            let path = printable(path);
+            let status = status.as_u16();
+            let mut line =
+                format!("{method:7} {style}{status}{style:#} {milliseconds:>6} ms  {path}");
+            if let Some(error) = error {
+                // Writing to a string cannot fail.
+                write!(line, "  ({})", printable(error)).ok();
+            }
+            line
+        }
+    }
+}
+
+fn style(status: u16) -> Style {
+    let color = match status {
+        500.. => AnsiColor::Red,
+        400.. => AnsiColor::Yellow,
+        300.. => AnsiColor::Cyan,
+        _ => AnsiColor::Green,
+    };
+    color.on_default()
+}
+
+/// A text without control characters, by which a visitor could write to the terminal.
+fn printable(text: &str) -> String {
+    text.replace(char::is_control, "\u{fffd}")
+}
+
+/// An event as a line for a program.
+pub(crate) fn json(event: &Event) -> String {
+    match event {
+        Event::Ready { url } => json!({ "event": "ready", "url": url }),
+        Event::LocalDown { address } => {
+            json!({ "event": "local_down", "address": address.to_string() })
+        }
+        Event::Waiting { reason, retry_in } => {
+            let milliseconds = whole_milliseconds(*retry_in);
+            json!({ "event": "waiting", "reason": reason, "retry_in_ms": milliseconds })
+        }
+        Event::Answered {
+            method,
+            path,
+            status,
+            elapsed,
+            error,
+        } => json!({
+            "event": "request",
+            "method": method.as_str(),
+            "path": path,
+            "status": status.as_u16(),
+            "ms": whole_milliseconds(*elapsed),
+            "error": error,
+        }),
+    }
+    .to_string()
+}
+
+fn whole_milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{json, text};
+    use ggrok_client::Event;
+    use http::{Method, StatusCode};
+    use std::time::Duration;
+
+    fn answered() -> Event {
+        Event::Answered {
+            method: Method::GET,
+            path: "/a\u{9b}b".to_owned(),
+            status: StatusCode::BAD_GATEWAY,
+            elapsed: Duration::from_millis(12),
+            error: Some("cannot connect".to_owned()),
+        }
+    }
+
+    #[test]
+    fn shows_a_person_a_line_without_control_characters_of_a_visitor() {
+        let line = anstream::adapter::strip_str(&text(&answered())).to_string();
+        assert_eq!(line, "GET     502     12 ms  /a\u{fffd}b  (cannot connect)");
+    }
+
+    #[test]
+    fn shows_a_program_one_object_a_line() {
+        let line = json(&answered());
+        let value: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(value["event"], "request");
+        assert_eq!(value["status"], 502);
+        assert_eq!(value["ms"], 12);
+        assert!(!line.contains('\n'));
+    }
+}

@@ -1,0 +1,80 @@
+//! Why there is no tunnel, and whether it is worth trying again.
+
+use std::io;
+
+use http::StatusCode;
+
+/// Why a client gave up.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The relay cannot be used, and trying again would change nothing.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// Another client took over the host; fighting back would help neither.
+    #[error("another client has taken over this address; this one ends")]
+    Replaced,
+}
+
+/// Why the relay could not be connected to.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// No connection, or it broke during the handshake.
+    #[error("cannot reach the relay: {0}")]
+    Unreachable(String),
+    /// No handshake in time.
+    #[error("the relay does not answer")]
+    TimedOut,
+    /// The proxy of the environment is of a kind that is not spoken.
+    #[error("the proxy {0} is neither http:// nor socks5://")]
+    Proxy(String),
+    /// The relay's certificate is not trusted.
+    #[error(
+        "the relay's certificate is refused: {0} (trust a private authority with --ca-cert FILE)"
+    )]
+    Certificate(rustls::Error),
+    /// The trusted certificates cannot be used.
+    #[error("no certificates to trust: {0} (install the system's, or use --ca-cert FILE)")]
+    Roots(rustls::Error),
+    /// The other side does not speak TLS.
+    #[error("the relay does not speak TLS (if that is right, give its address with ws://): {0}")]
+    NotTls(rustls::Error),
+    /// The relay does not let this client in.
+    #[error("the relay refuses this client: {0}")]
+    Refused(String),
+    /// The relay cannot let this client in at the moment.
+    #[error("the relay is not available: {status} {reason}")]
+    Unavailable {
+        /// Its answer's status.
+        status: StatusCode,
+        /// Its own words.
+        reason: String,
+    },
+    /// What answers is no relay.
+    #[error("there is no ggrok relay at this address: {0}")]
+    NoRelay(String),
+}
+
+impl ConnectError {
+    /// Whether trying again is pointless. What looks like no relay may be a platform's page while
+    /// the relay restarts, so that counts only for a client that never `met` it there.
+    #[must_use]
+    pub const fn is_final(&self, met: bool) -> bool {
+        match self {
+            Self::Unreachable(_) | Self::TimedOut | Self::Unavailable { .. } => false,
+            Self::NotTls(_) | Self::NoRelay(_) => !met,
+            Self::Proxy(_) | Self::Certificate(_) | Self::Roots(_) | Self::Refused(_) => true,
+        }
+    }
+}
+
+/// A failed TLS handshake.
+impl From<io::Error> for ConnectError {
+    fn from(error: io::Error) -> Self {
+        use rustls::Error as Tls;
+        match error.get_ref().and_then(|cause| cause.downcast_ref()) {
+            Some(cause @ Tls::InvalidCertificate(_)) => Self::Certificate(cause.clone()),
+            Some(cause @ Tls::InvalidMessage(_)) => Self::NotTls(cause.clone()),
+            _ => Self::Unreachable(error.to_string()),
+        }
+    }
+}

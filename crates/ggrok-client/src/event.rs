@@ -1,0 +1,42 @@
+//! What a client tells whoever watches it.
+
+use std::time::Duration;
+
+use http::{Method, StatusCode};
+
+use crate::LocalAddress;
+
+/// Something that happened to a client.
+#[derive(Debug)]
+pub enum Event {
+    /// The relay let the client in: visitors are served at this address from now on.
+    Ready {
+        /// What visitors open.
+        url: String,
+    },
+    /// Nothing answers at the local server's address. Visitors will be told so.
+    LocalDown {
+        /// Where nothing answers.
+        address: LocalAddress,
+    },
+    /// A call was answered.
+    Answered {
+        /// The request's method.
+        method: Method,
+        /// The request's path, without its query, which may hold secrets.
+        path: String,
+        /// The response's status.
+        status: StatusCode,
+        /// From the request's arrival to the response's end.
+        elapsed: Duration,
+        /// Why the local server gave no response, where it gave none.
+        error: Option<String>,
+    },
+    /// There is no tunnel at the moment.
+    Waiting {
+        /// Why not.
+        reason: String,
+        /// When the relay is dialled again.
+        retry_in: Duration,
+    },
+}

@@ -1,0 +1,23 @@
+//! The client of ggrok as a library: [`run`] takes a [`Config`], an observer and a shutdown.
+//!
+//! It dials out to the relay over one WebSocket and replays every request that arrives there
+//! against a local server. `docs/architecture.md` follows one request from top to bottom.
+
+mod address;
+mod backoff;
+mod config;
+mod connect;
+mod error;
+mod event;
+mod local;
+mod run;
+mod serve;
+mod socket;
+mod tls;
+
+pub use address::{AddressError, LocalAddress, RelayAddress};
+pub use config::{Config, Token};
+pub use error::{ConnectError, RunError};
+pub use event::Event;
+pub use ggrok_protocol::Limits;
+pub use run::run;

@@ -1,0 +1,194 @@
+//! The local server: every request is replayed against it as it came.
+
+mod body;
+mod pool;
+
+use std::convert::Infallible;
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ggrok_protocol::{ERROR_HEADER, Refusal, TunnelBody, remove_hop_by_hop};
+use http::header::HOST;
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
+use http_body::Body;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+pub(crate) use self::body::LocalBody;
+use self::pool::{Connection, Pool};
+use crate::LocalAddress;
+
+/// The local server that a client stands for. Its address is fixed: nothing in a request changes
+/// where it goes.
+pub(crate) struct Local {
+    address: LocalAddress,
+    /// How long it may take until its response starts.
+    patience: Duration,
+    pool: Arc<Pool>,
+}
+
+/// Why the local server gave no response.
+#[derive(Debug)]
+pub(crate) enum LocalError {
+    /// Nothing accepts connections at its address.
+    Unreachable(io::Error),
+    /// Its response did not start in time.
+    TimedOut,
+    /// It closed the connection, or what it sent is no HTTP/1 response.
+    Broken(hyper::Error),
+}
+
+impl Local {
+    pub(crate) fn new(address: LocalAddress, patience: Duration) -> Self {
+        Self {
+            address,
+            patience,
+            pool: Arc::default(),
+        }
+    }
+
+    pub(crate) const fn address(&self) -> &LocalAddress {
+        &self.address
+    }
+
+    /// Whether something accepts connections at the address.
+    pub(crate) async fn answers(&self) -> bool {
+        self.dial().await.is_ok()
+    }
+
+    /// Closes connections that have been idle for too long, for as long as it is awaited.
+    pub(crate) async fn close_idle(&self) -> Infallible {
+        self.pool.close_idle().await
+    }
+
+    /// Replays a request: its method, target, fields and body as they came, on a connection that
+    /// may have been used before. No redirect is followed, nothing is decoded or added.
+    pub(crate) async fn call(
+        &self,
+        mut request: Request<TunnelBody>,
+    ) -> Result<Response<LocalBody>, LocalError> {
+        *request.version_mut() = Version::HTTP_11;
+        if !request.headers().contains_key(HOST) {
+            let host = HeaderValue::from_str(self.address.authority());
+            request
+                .headers_mut()
+                .insert(HOST, host.expect("an authority is a valid value"));
+        }
+        let (response, connection) = timeout(self.patience, self.send(request))
+            .await
+            .map_err(|_| LocalError::TimedOut)??;
+        let (mut head, body) = response.into_parts();
+        remove_hop_by_hop(&mut head.headers);
+        // It tells our own answers from the app's, so the app cannot set it.
+        head.headers.remove(ERROR_HEADER);
+        let body = LocalBody::new(body, connection, Arc::clone(&self.pool));
+        Ok(Response::from_parts(head, body))
+    }
+
+    /// Sends a request on an idle connection, and on a new one where there is none or the local
+    /// server has just closed it. A request that may have been seen is sent again only where that
+    /// does no harm (RFC 9110, section 9.2.2).
+    async fn send(
+        &self,
+        request: Request<TunnelBody>,
+    ) -> Result<(Response<hyper::body::Incoming>, Connection), LocalError> {
+        let mut request = request;
+        if let Some(mut connection) = self.pool.take().await {
+            let spare = spare(&request);
+            match connection.sender.try_send_request(request).await {
+                Ok(response) => return Ok((response, connection)),
+                Err(mut failed) => match failed.take_message().or(spare) {
+                    Some(unsent) => request = unsent,
+                    None => return Err(LocalError::Broken(failed.into_error())),
+                },
+            }
+        }
+        let mut connection = self.connect().await?;
+        let sent = connection.sender.send_request(request).await;
+        Ok((sent.map_err(LocalError::Broken)?, connection))
+    }
+
+    async fn connect(&self) -> Result<Connection, LocalError> {
+        let stream = self.dial().await.map_err(LocalError::Unreachable)?;
+        let (sender, connection) = http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(LocalError::Broken)?;
+        let task = tokio::spawn(async move {
+            // Whoever waits for the response hears of the error; an idle connection may end.
+            connection.await.ok();
+        });
+        Ok(Connection::new(sender, task.abort_handle()))
+    }
+
+    async fn dial(&self) -> io::Result<TcpStream> {
+        let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
+        for candidate in self.address.candidates() {
+            match timeout(CONNECT, TcpStream::connect(candidate)).await {
+                Ok(Ok(stream)) => {
+                    stream.set_nodelay(true)?;
+                    return Ok(stream);
+                }
+                Ok(Err(error)) => last = error,
+                Err(_) => last = io::ErrorKind::TimedOut.into(),
+            }
+        }
+        Err(last)
+    }
+}
+
+/// A copy of a request that may be sent twice: idempotent, and without a body.
+fn spare(request: &Request<TunnelBody>) -> Option<Request<TunnelBody>> {
+    let idempotent = matches!(
+        *request.method(),
+        Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE
+    );
+    if !(idempotent && request.body().is_end_stream()) {
+        return None;
+    }
+    let mut spare = Request::new(TunnelBody::empty());
+    *spare.method_mut() = request.method().clone();
+    *spare.uri_mut() = request.uri().clone();
+    *spare.headers_mut() = request.headers().clone();
+    Some(spare)
+}
+
+/// How long the local server may take to accept a connection.
+const CONNECT: Duration = Duration::from_secs(5);
+
+impl LocalError {
+    /// What the visitor is told.
+    pub(crate) const fn refusal(&self) -> Refusal {
+        let (status, code, text) = match self {
+            Self::Unreachable(_) => (
+                StatusCode::BAD_GATEWAY,
+                "local-unreachable",
+                "The ggrok client is connected, but the app behind it is not running.",
+            ),
+            Self::TimedOut => (
+                StatusCode::GATEWAY_TIMEOUT,
+                "local-timed-out",
+                "The app behind the ggrok client did not answer in time.",
+            ),
+            Self::Broken(_) => (
+                StatusCode::BAD_GATEWAY,
+                "local-broken",
+                "The app behind the ggrok client closed the connection or sent no valid response.",
+            ),
+        };
+        Refusal::new(status, code, text)
+    }
+}
+
+impl fmt::Display for LocalError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreachable(error) => write!(f, "cannot connect: {error}"),
+            Self::TimedOut => f.write_str("no response in time"),
+            Self::Broken(error) => write!(f, "no valid response: {error}"),
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! The body of a local server's response, with the connection that it comes on.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+
+use super::pool::{Connection, Pool};
+
+/// The body of a local server's response. When it has been read whole, its connection goes back to
+/// the pool; when it is dropped before, or breaks, the connection is closed.
+pub(crate) struct LocalBody {
+    body: Incoming,
+    connection: Option<Connection>,
+    pool: Arc<Pool>,
+}
+
+impl LocalBody {
+    pub(super) fn new(body: Incoming, connection: Connection, pool: Arc<Pool>) -> Self {
+        let mut body = Self {
+            body,
+            connection: Some(connection),
+            pool,
+        };
+        if body.is_end_stream() {
+            body.give_back();
+        }
+        body
+    }
+
+    fn give_back(&mut self) {
+        if let Some(connection) = self.connection.take() {
+            self.pool.put(connection);
+        }
+    }
+}
+
+impl Body for LocalBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let frame = Pin::new(&mut self.body).poll_frame(cx);
+        if matches!(frame, Poll::Ready(None)) {
+            self.give_back();
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,190 @@
+//! The client's program: reads settings, runs the tunnel until a signal, shows what happens.
+
+mod cli;
+mod console;
+mod settings;
+
+use std::env;
+use std::io::{self, IsTerminal};
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Parser;
+use ggrok_client::{ConnectError, Event, RunError};
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::util::SubscriberInitExt;
+
+use crate::cli::{Cli, Command, ConfigAction, Key, TunnelArgs};
+use crate::console::Console;
+use crate::settings::Settings;
+
+// One worker: a call's few steps cost less than waking another thread for them.
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    let cli = Cli::parse_from(cli::with_two_dashes(env::args_os()));
+    let result = match (cli.command, &cli.tunnel.proxy_server) {
+        (Some(Command::Login { server, token }), _) => login(server, token),
+        (Some(Command::Config { action }), _) => config(action.unwrap_or(ConfigAction::Show)),
+        (None, Some(server)) => save(|saved| saved.server = Some(server.clone())),
+        (None, None) => return tunnel(&cli.tunnel).await,
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error, FAILED),
+    }
+}
+
+const FAILED: u8 = 1;
+const USAGE: u8 = 2;
+
+fn fail(error: &anyhow::Error, code: u8) -> ExitCode {
+    eprintln!("ggrok-client: {error:#}");
+    code.into()
+}
+
+async fn tunnel(args: &TunnelArgs) -> ExitCode {
+    start_log(args.log_level);
+    let (config, shutdown) = match (args.config(), signals()) {
+        (Ok(config), Ok(shutdown)) => (config, shutdown),
+        (Err(error), _) => return fail(&error, USAGE),
+        (_, Err(error)) => return fail(&error.into(), FAILED),
+    };
+    let relay = &config.relay;
+    if config.token.is_some() && !relay.is_secure() && !relay.is_loopback() {
+        tracing::warn!("the token goes to {relay} in the clear, for everybody on the way to read");
+    }
+    let console = Console::start();
+    let print = console.lines();
+    let show = if args.json {
+        console::json
+    } else {
+        console::text
+    };
+    let observer = move |event: Event| print(show(&event));
+    let ended = ggrok_client::run(config, observer, shutdown).await;
+    console.finish();
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let code = exit_code(&error);
+            fail(&error.into(), code)
+        }
+    }
+}
+
+const fn exit_code(error: &RunError) -> u8 {
+    match error {
+        RunError::Connect(ConnectError::NoRelay(_)) => 3,
+        RunError::Connect(ConnectError::Refused(_)) => 4,
+        RunError::Connect(
+            ConnectError::Certificate(_) | ConnectError::Roots(_) | ConnectError::NotTls(_),
+        ) => 5,
+        RunError::Replaced => 6,
+        RunError::Connect(_) => FAILED,
+    }
+}
+
+fn login(server: String, token: Option<String>) -> anyhow::Result<()> {
+    cli::relay(&server)?;
+    let token = ask_unless(token)?;
+    save(|saved| {
+        saved.server = Some(server);
+        saved.token = token;
+    })
+}
+
+fn config(action: ConfigAction) -> anyhow::Result<()> {
+    match action {
+        ConfigAction::Path => println!("{}", settings::path()?.display()),
+        ConfigAction::Show => {
+            let saved = Settings::load()?;
+            println!("server = {}", saved.server.as_deref().unwrap_or("(none)"));
+            println!("token = {}", saved.token.map_or("(none)", |_| "(saved)"));
+        }
+        ConfigAction::Set {
+            key: Key::Server,
+            value,
+        } => {
+            let server =
+                value.context("give the relay, like: config set server relay.example.com")?;
+            cli::relay(&server)?;
+            save(|saved| saved.server = Some(server))?;
+        }
+        ConfigAction::Set {
+            key: Key::Token,
+            value,
+        } => {
+            let token = ask_unless(value)?;
+            save(|saved| saved.token = token)?;
+        }
+        ConfigAction::Unset { key: Key::Server } => save(|saved| saved.server = None)?,
+        ConfigAction::Unset { key: Key::Token } => save(|saved| saved.token = None)?,
+    }
+    Ok(())
+}
+
+/// The token that was given, or asked for: without an echo at a terminal, else as a line of
+/// standard input. None where the line is empty.
+fn ask_unless(token: Option<String>) -> anyhow::Result<Option<String>> {
+    let token = match token {
+        Some(token) => token,
+        None if io::stdin().is_terminal() => {
+            rpassword::prompt_password("Token (empty for none): ")?
+        }
+        None => {
+            let mut line = String::new();
+            io::stdin().read_line(&mut line)?;
+            line
+        }
+    };
+    let token = token.trim();
+    Ok((!token.is_empty()).then(|| token.to_owned()))
+}
+
+fn save(change: impl FnOnce(&mut Settings)) -> anyhow::Result<()> {
+    let path = settings::path()?;
+    Settings::change(&path, change)?;
+    println!("Saved in {}", path.display());
+    Ok(())
+}
+
+fn start_log(level: LevelFilter) {
+    // Libraries below have their say only when something is wrong: their debug lines show fields
+    // of requests.
+    let ours = Targets::new()
+        .with_default(level.min(LevelFilter::WARN))
+        .with_target("ggrok", level);
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal());
+    tracing_subscriber::registry()
+        .with(lines.with_filter(ours))
+        .init();
+}
+
+/// Waits for the first request to stop.
+#[cfg(unix)]
+fn signals() -> io::Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
+}
+
+#[cfg(not(unix))]
+fn signals() -> io::Result<impl Future<Output = ()>> {
+    Ok(async {
+        if let Err(error) = tokio::signal::ctrl_c().await {
+            tracing::error!(%error, "cannot listen for Ctrl-C");
+            std::future::pending().await
+        }
+    })
+}

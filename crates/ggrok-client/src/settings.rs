@@ -1,0 +1,142 @@
+//! What `login` and `config` save: the relay and its token, in a file of the user's own.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::{env, fs};
+
+use anyhow::Context;
+use etcetera::BaseStrategy;
+use serde::{Deserialize, Serialize};
+
+/// The saved settings.
+#[derive(Clone, Default, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Settings {
+    /// The relay, as `--server` takes it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) server: Option<String>,
+    /// What the relay asks of its clients.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) token: Option<String>,
+}
+
+/// Where settings are saved: `$GGROK_CONFIG`, or `ggrok/config.toml` in the user's directory for
+/// configuration (`$XDG_CONFIG_HOME` or `~/.config`; `%APPDATA%` on Windows).
+pub(crate) fn path() -> anyhow::Result<PathBuf> {
+    if let Some(path) = env::var_os("GGROK_CONFIG") {
+        return Ok(path.into());
+    }
+    let directories = etcetera::choose_base_strategy().context("there is no home directory")?;
+    Ok(directories.config_dir().join("ggrok").join("config.toml"))
+}
+
+impl Settings {
+    /// Reads the saved settings. Where no relay is saved, it is the one in `~/.ggrok`, where the
+    /// original ggrok keeps it.
+    pub(crate) fn load() -> anyhow::Result<Self> {
+        let mut settings = Self::read(&path()?)?;
+        if settings.server.is_none() {
+            settings.server = originals_server()?;
+        }
+        Ok(settings)
+    }
+
+    fn read(path: &Path) -> anyhow::Result<Self> {
+        let text = read_if_there(path)?.unwrap_or_default();
+        toml::from_str(&text).with_context(|| format!("{} is damaged", path.display()))
+    }
+
+    /// Changes the saved settings.
+    pub(crate) fn change(path: &Path, change: impl FnOnce(&mut Self)) -> anyhow::Result<()> {
+        let mut settings = Self::read(path)?;
+        change(&mut settings);
+        settings
+            .write(path)
+            .with_context(|| format!("cannot write {}", path.display()))
+    }
+
+    /// Writes beside the file and renames, so that it is whole at any time, and readable by its
+    /// owner alone from the first byte on.
+    fn write(&self, path: &Path) -> anyhow::Result<()> {
+        let text = toml::to_string(self)?;
+        if let Some(directory) = path.parent() {
+            fs::create_dir_all(directory)?;
+        }
+        let new = path.with_extension("new");
+        // A leftover of a crash would keep its old mode.
+        match fs::remove_file(&new) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
+            _ => {}
+        }
+        let mut file = private_file(&new)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        fs::rename(&new, path)?;
+        Ok(())
+    }
+}
+
+#[cfg(unix)]
+fn private_file(path: &Path) -> io::Result<fs::File> {
+    use std::os::unix::fs::OpenOptionsExt;
+
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create_new(true).mode(0o600).open(path)
+}
+
+/// On Windows a user's directory is already closed to other users.
+#[cfg(not(unix))]
+fn private_file(path: &Path) -> io::Result<fs::File> {
+    fs::File::create_new(path)
+}
+
+fn originals_server() -> anyhow::Result<Option<String>> {
+    let Ok(home) = etcetera::home_dir() else {
+        return Ok(None);
+    };
+    let text = read_if_there(&home.join(".ggrok"))?;
+    Ok(text
+        .map(|text| text.trim().to_owned())
+        .filter(|server| !server.is_empty()))
+}
+
+fn read_if_there(path: &Path) -> anyhow::Result<Option<String>> {
+    match fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Settings;
+
+    #[test]
+    fn keeps_what_is_not_changed_and_keeps_it_private() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("deep/er/config.toml");
+        Settings::change(&path, |saved| saved.token = Some("s\"3".to_owned())).unwrap();
+        Settings::change(&path, |saved| saved.server = Some("a.example".to_owned())).unwrap();
+        let saved = Settings::read(&path).unwrap();
+        assert_eq!(saved.server.as_deref(), Some("a.example"));
+        assert_eq!(saved.token.as_deref(), Some("s\"3"));
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600);
+        }
+    }
+
+    #[test]
+    fn says_where_a_file_is_damaged() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("config.toml");
+        std::fs::write(&path, "server = 3").unwrap();
+        let Err(error) = Settings::read(&path) else {
+            panic!("a number is no server");
+        };
+        assert!(format!("{error:#}").contains("config.toml is damaged"));
+    }
+}
