@@ -1,0 +1,43 @@
+# The relay:   docker build -t ggrok-relay .
+# The client:  docker build -t ggrok-client --target client .
+
+FROM docker.io/library/rust:1-slim-bookworm AS rust
+WORKDIR /src
+
+# The manifests and the lock file, with an empty program in place of every source file. The layers
+# that compile the dependencies stand on this, so a change in the code does not compile them again.
+FROM rust AS manifests
+COPY . .
+RUN find . -type f ! -name '*.rs' ! -name 'Cargo.*' -delete \
+ && echo 'fn main() {}' | tee $(find . -name '*.rs') > /dev/null
+
+# `touch`: cargo compares times, and a source file may be older than the empty one it replaces.
+FROM rust AS relay-build
+COPY --from=manifests /src .
+RUN cargo build --locked --profile dist --package ggrok-server
+COPY . .
+RUN find crates -name '*.rs' -exec touch {} + \
+ && cargo build --locked --profile dist --package ggrok-server
+
+FROM rust AS client-build
+COPY --from=manifests /src .
+RUN cargo build --locked --profile dist --package ggrok-client
+COPY . .
+RUN find crates -name '*.rs' -exec touch {} + \
+ && cargo build --locked --profile dist --package ggrok-client
+
+# The client checks the relay's certificate against the authorities Debian trusts.
+FROM docker.io/library/debian:bookworm-slim AS client
+COPY --from=rust /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
+COPY --from=client-build /src/target/dist/ggrok-client /usr/local/bin/ggrok-client
+USER 65532:65532
+STOPSIGNAL SIGTERM
+ENTRYPOINT ["ggrok-client"]
+
+# The last stage is the default one. It listens on $PORT, which most platforms set.
+FROM docker.io/library/debian:bookworm-slim AS relay
+COPY --from=relay-build /src/target/dist/ggrok-server /usr/local/bin/ggrok-server
+USER 65532:65532
+EXPOSE 8080
+STOPSIGNAL SIGTERM
+ENTRYPOINT ["ggrok-server"]
