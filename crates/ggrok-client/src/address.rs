@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::str::FromStr;
 
 use http::Uri;
-use http::uri::{Authority, Scheme};
+use http::uri::Authority;
 
 /// Where the relay is, and whether to speak TLS with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,7 +62,7 @@ impl FromStr for RelayAddress {
 
     fn from_str(typed: &str) -> Result<Self, AddressError> {
         let (scheme, authority) = split(typed)?;
-        let secure = match scheme.as_ref().map(Scheme::as_str) {
+        let secure = match scheme {
             None => !is_loopback(authority.host()),
             Some("wss" | "https") => true,
             Some("ws" | "http") => false,
@@ -132,7 +132,7 @@ impl FromStr for LocalAddress {
             };
         }
         let (scheme, authority) = split(typed)?;
-        match scheme.as_ref().map(Scheme::as_str) {
+        match scheme {
             None | Some("http") => {}
             Some(_) => return Err(AddressError::LocalScheme),
         }
@@ -173,33 +173,28 @@ pub enum AddressError {
     Port,
 }
 
-fn split(typed: &str) -> Result<(Option<Scheme>, Authority), AddressError> {
-    let uri: Uri = typed.trim().parse().map_err(|_| AddressError::Invalid)?;
-    let parts = uri.into_parts();
-    let authority = parts.authority.ok_or_else(|| {
-        // `host/path` parses as nothing or as a bare path.
-        if typed.contains('/') {
-            AddressError::MoreThanHost
-        } else {
-            AddressError::Invalid
-        }
-    })?;
-    let path = parts
-        .path_and_query
-        .map_or_else(String::new, |path| path.to_string());
-    if authority.as_str().contains('@') || !matches!(path.as_str(), "" | "/") {
+/// Splits an address into the scheme, where it has one, and host and port.
+fn split(typed: &str) -> Result<(Option<&str>, Authority), AddressError> {
+    let typed = typed.trim();
+    let (scheme, rest) = match typed.split_once("://") {
+        Some((scheme, rest)) => (Some(scheme), rest),
+        None => (None, typed),
+    };
+    // Copied from a browser, an address ends in a slash.
+    let rest = rest.strip_suffix('/').unwrap_or(rest);
+    if rest.contains(['/', '?', '#', '@']) {
         return Err(AddressError::MoreThanHost);
     }
+    let authority: Authority = rest.parse().map_err(|_| AddressError::Invalid)?;
     // The URI crate takes `host:` and `host:99999` for an authority.
-    let after_host = &authority.as_str()[authority.host().len()..];
-    let has_bad_port = !after_host.is_empty() && authority.port_u16().is_none_or(|port| port == 0);
-    if has_bad_port {
+    let has_port = authority.host().len() < authority.as_str().len();
+    if has_port && authority.port_u16().is_none_or(|port| port == 0) {
         return Err(AddressError::Port);
     }
     if authority.host().is_empty() {
         return Err(AddressError::Invalid);
     }
-    Ok((parts.scheme, authority))
+    Ok((scheme, authority))
 }
 
 #[cfg(test)]

@@ -79,6 +79,7 @@ pub(crate) fn text(event: &Event) -> String {
             let milliseconds = elapsed.as_millis();
             let path = printable(path);
             let status = status.as_u16();
+            let method = method.as_str();
             let mut line =
                 format!("{method:7} {style}{status}{style:#} {milliseconds:>6} ms  {path}");
             if let Some(error) = error {

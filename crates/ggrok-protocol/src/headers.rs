@@ -33,12 +33,15 @@ fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
         .collect()
 }
 
-/// Whether a request asks for another protocol (RFC 9110, section 7.8). HTTP/2 in the clear is not
-/// counted: HTTP/1.1 goes on where it is ignored, and it must never pass (it would hide requests).
-pub(crate) fn asks_for_upgrade(head: &Parts) -> bool {
-    head.version == Version::HTTP_11
+/// The protocol that a request asks to be upgraded to (RFC 9110, section 7.8). HTTP/2 in the clear
+/// is none: HTTP/1.1 goes on where it is ignored, and behind a relay it would hide requests.
+#[must_use]
+pub fn requested_upgrade(head: &Parts) -> Option<&HeaderValue> {
+    let protocol = head.headers.get(UPGRADE)?;
+    let asked = head.version == Version::HTTP_11
         && named_by_connection(&head.headers).contains(&UPGRADE)
-        && head.headers.get(UPGRADE).is_some_and(|to| to != "h2c")
+        && protocol != "h2c";
+    asked.then_some(protocol)
 }
 
 const HOP_BY_HOP: [HeaderName; 10] = [

@@ -28,7 +28,7 @@ mod wire;
 pub use body::TunnelBody;
 pub use dialect::{Dialect, REGISTER_PATH};
 pub use error::{CallError, DecodeError, EncodeError, SessionError, TransportError};
-pub use headers::remove_hop_by_hop;
+pub use headers::{remove_hop_by_hop, requested_upgrade};
 pub use limits::Limits;
 pub use message::{Ending, Message, Transport};
 pub use refusal::{ERROR_HEADER, Refusal};

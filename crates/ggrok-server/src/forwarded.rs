@@ -9,29 +9,47 @@ const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
 const ORIGINAL_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
-/// Sets the X-Forwarded fields of a request that came from `peer` over so many trusted hops.
-///
-/// Without trusted hops nothing that the visitor says of itself is believed. With some, the peer
-/// is a router of ours: the last entries of X-Forwarded-For are what such routers saw, and the
-/// scheme and port are the outermost one's.
-pub(crate) fn set(headers: &mut HeaderMap, peer: IpAddr, trusted_hops: usize) {
-    let peer = peer.to_canonical().to_string();
-    let seen = trusted_entries(headers, trusted_hops).unwrap_or(peer);
-    let secure = trusted_hops > 0 && last(headers, &PROTO) == Some("https");
-    let port = last(headers, &PORT)
-        .filter(|_| trusted_hops > 0)
-        .and_then(|port| port.parse::<u16>().ok())
-        .or_else(|| port_of_host(headers))
-        .unwrap_or(if secure { 443 } else { 80 });
-    let host = headers.get(HOST).cloned();
+/// What the X-Forwarded fields of a request will say.
+pub(crate) struct Forwarded {
+    seen: HeaderValue,
+    proto: HeaderValue,
+    port: HeaderValue,
+    host: Option<HeaderValue>,
+}
 
-    headers.insert(FOR, value(&seen));
-    headers.insert(PROTO, value(if secure { "https" } else { "http" }));
-    headers.insert(PORT, port.into());
-    match host {
-        Some(host) => headers.insert(ORIGINAL_HOST, host),
-        None => headers.remove(ORIGINAL_HOST),
-    };
+impl Forwarded {
+    /// Reads who sent a request that came from `peer` over so many trusted hops.
+    ///
+    /// Without trusted hops nothing that the visitor says of itself is believed. With some, the
+    /// peer is a router of ours: the last entries of X-Forwarded-For are what such routers saw,
+    /// and the scheme and port are the outermost one's.
+    pub(crate) fn of(headers: &HeaderMap, peer: IpAddr, trusted_hops: usize) -> Self {
+        let peer = peer.to_canonical().to_string();
+        let seen = trusted_entries(headers, trusted_hops).unwrap_or(peer);
+        let secure = trusted_hops > 0 && last(headers, &PROTO) == Some("https");
+        let port = last(headers, &PORT)
+            .filter(|_| trusted_hops > 0)
+            .and_then(|port| port.parse::<u16>().ok())
+            .or_else(|| port_of_host(headers))
+            .unwrap_or(if secure { 443 } else { 80 });
+        Self {
+            seen: value(&seen),
+            proto: HeaderValue::from_static(if secure { "https" } else { "http" }),
+            port: port.into(),
+            host: headers.get(HOST).cloned(),
+        }
+    }
+
+    /// Sets the fields, in the place of all that were there.
+    pub(crate) fn set(self, headers: &mut HeaderMap) {
+        headers.insert(FOR, self.seen);
+        headers.insert(PROTO, self.proto);
+        headers.insert(PORT, self.port);
+        match self.host {
+            Some(host) => headers.insert(ORIGINAL_HOST, host),
+            None => headers.remove(ORIGINAL_HOST),
+        };
+    }
 }
 
 /// The right-most entries of X-Forwarded-For, as many as there are trusted hops.
@@ -63,7 +81,7 @@ fn value(text: &str) -> HeaderValue {
 
 #[cfg(test)]
 mod tests {
-    use super::set;
+    use super::Forwarded;
     use http::{HeaderMap, HeaderName};
 
     fn told(fields: &[(&'static str, &str)], hops: usize) -> [String; 4] {
@@ -71,7 +89,8 @@ mod tests {
             .iter()
             .map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap()))
             .collect();
-        set(&mut headers, "::ffff:10.0.0.9".parse().unwrap(), hops);
+        let peer = "::ffff:10.0.0.9".parse().unwrap();
+        Forwarded::of(&headers, peer, hops).set(&mut headers);
         ["for", "proto", "host", "port"].map(|name| {
             let values: Vec<_> = headers
                 .get_all(format!("x-forwarded-{name}"))

@@ -6,15 +6,15 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::{Extension, State};
 use axum::response::Response;
-use ggrok_protocol::TunnelBody;
-use http::header::{ACCEPT, EXPECT};
+use ggrok_protocol::{TunnelBody, remove_hop_by_hop, requested_upgrade};
+use http::header::{ACCEPT, CONNECTION, EXPECT, HeaderValue, UPGRADE};
 use http::{Request, request};
 use http_body_util::BodyExt;
 use tokio::time::timeout;
 
 use crate::app::App;
 use crate::error::RelayError;
-use crate::forwarded;
+use crate::forwarded::Forwarded;
 use crate::visitor::Visit;
 
 /// Answers a visitor's request with the app's response, or with the reason why there is none.
@@ -50,7 +50,17 @@ async fn call(
     body: &mut Body,
 ) -> Result<http::Response<TunnelBody>, RelayError> {
     let tunnel = app.registry.tunnel(&visit.host)?;
-    forwarded::set(&mut head.headers, visit.peer, app.config.trusted_hops);
+    let upgrade = requested_upgrade(&head).cloned();
+    // Read before and set after the removal, or a visitor could name these fields in Connection
+    // and so have them removed.
+    let forwarded = Forwarded::of(&head.headers, visit.peer, app.config.trusted_hops);
+    remove_hop_by_hop(&mut head.headers);
+    forwarded.set(&mut head.headers);
+    if let Some(protocol) = upgrade {
+        head.headers
+            .insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        head.headers.insert(UPGRADE, protocol);
+    }
     Ok(tunnel.call(Request::from_parts(head, body)).await?)
 }
 

@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::collect::{Held, collect};
 use super::ggrok;
-use crate::headers::asks_for_upgrade;
+use crate::headers::requested_upgrade;
 use crate::pulse::{Beat, Pulse};
 use crate::wire::{self, Outbox};
 use crate::{CallError, Ending, Limits, Message, SessionError, Transport, TransportError};
@@ -80,7 +80,7 @@ impl Line {
             .try_acquire()
             .map_err(|_| CallError::TooManyCalls)?;
         let (head, body) = request.into_parts();
-        if asks_for_upgrade(&head) {
+        if requested_upgrade(&head).is_some() {
             return Err(EncodeError::Upgrade.into());
         }
         let (body, held) = collect(body, &self.limits, &self.held).await?;
@@ -166,13 +166,14 @@ impl Session {
                         return Ok(ending);
                     }
                 }
+                // Before the handles are seen to be gone: whoever closes may be the last to hold one.
+                Ok(reason) = self.closing.wait_for(Option::is_some) => {
+                    return Ok(reason.unwrap_or(Ending::GoingAway));
+                }
                 exchange = self.exchanges.recv(), if deadline.is_none() => match exchange {
                     Some(exchange) => desk.begin(exchange)?,
                     None => return Ok(Ending::GoingAway),
                 },
-                Ok(reason) = self.closing.wait_for(Option::is_some) => {
-                    return Ok(reason.unwrap_or(Ending::GoingAway));
-                }
                 () = expired(deadline) => return Err(desk.give_up()),
                 // A client that works at a request may have no time to answer pings: ggrok's own
                 // reads nothing meanwhile. The call's deadline bounds that.
