@@ -1,3 +1,16 @@
 //! End-to-end scenarios over real sockets and processes.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![allow(unreachable_pub, reason = "nothing reaches into a test")]
+#![allow(missing_docs, reason = "the names of scenarios say what they prove")]
+
+mod access;
+mod connecting;
+mod forwarding;
+mod hostile;
+mod lifecycle;
+mod originals;
+mod programs;
+mod refusals;
+mod replay;
+mod support;

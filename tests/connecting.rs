@@ -1,0 +1,225 @@
+//! The client's way to its relay: TLS, proxies, and what is no relay.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use ggrok_client::{Config, ConnectError, Event, RunError};
+use rcgen::{CertifiedKey, generate_simple_self_signed};
+use rustls::ServerConfig;
+use rustls::crypto::ring::default_provider;
+use rustls::pki_types::CertificateDer;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+
+use crate::support::{Client, Origin, Program, Relay, Seen, get};
+
+fn ok(_: &Seen) -> Vec<u8> {
+    b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi".to_vec()
+}
+
+/// What a platform's router does: TLS from outside, HTTP in the clear to the relay.
+async fn tls_front(relay: SocketAddr) -> (SocketAddr, CertificateDer<'static>, String) {
+    let CertifiedKey { cert, signing_key } =
+        generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let pem = cert.pem();
+    let certificate = cert.der().clone();
+    let key = signing_key.serialize_der().try_into().unwrap();
+    let config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.clone()], key)
+        .unwrap();
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let acceptor = acceptor.clone();
+            tokio::spawn(async move {
+                let Ok(mut stream) = acceptor.accept(stream).await else {
+                    return;
+                };
+                let mut inner = TcpStream::connect(relay).await.unwrap();
+                copy_bidirectional(&mut stream, &mut inner).await.ok();
+            });
+        }
+    });
+    (address, certificate, pem)
+}
+
+fn settings(relay: &str, origin: &Origin) -> Config {
+    let local = origin.address.to_string();
+    Config::new(relay.parse().unwrap(), local.parse().unwrap())
+}
+
+#[tokio::test]
+async fn trusts_an_authority_that_it_is_given_and_no_other() {
+    let relay = Relay::start().await;
+    let origin = Origin::start(ok).await;
+    let (front, certificate, _) = tls_front(relay.address).await;
+    let address = format!("wss://localhost:{}", front.port());
+
+    let stranger = Client::launch(settings(&address, &origin)).ended().await;
+    let Err(RunError::Connect(error @ ConnectError::Certificate(_))) = stranger else {
+        panic!("{stranger:?}");
+    };
+    assert!(error.to_string().contains("--ca-cert"));
+
+    let mut trusting = settings(&address, &origin);
+    trusting.authorities = vec![certificate];
+    let mut client = Client::launch(trusting);
+    assert_eq!(client.await_ready().await, address.replace("wss", "https"));
+    let port = front.port();
+    let request = format!("GET / HTTP/1.1\r\nHost: localhost:{port}\r\nConnection: close\r\n\r\n");
+    assert_eq!(
+        crate::support::raw(relay.address, request).await.status(),
+        200
+    );
+}
+
+#[tokio::test]
+async fn says_that_a_relay_speaks_no_tls() {
+    let relay = Relay::start().await;
+    let origin = Origin::start(ok).await;
+    let address = format!("wss://{}", relay.address);
+    let ended = Client::launch(settings(&address, &origin)).ended().await;
+    let Err(RunError::Connect(error @ ConnectError::NotTls(_))) = ended else {
+        panic!("{ended:?}");
+    };
+    assert!(error.to_string().contains("ws://"));
+}
+
+#[tokio::test]
+async fn leaves_what_is_no_relay() {
+    let not_found = |_: &Seen| b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_vec();
+    let page = |_: &Seen| b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\npage".to_vec();
+    let shell = |_: &Seen| b"SSH-2.0-OpenSSH_9.2\r\n\r\n".to_vec();
+    for other in [
+        Origin::start(not_found).await,
+        Origin::start(page).await,
+        Origin::start(shell).await,
+    ] {
+        let origin = Origin::start(ok).await;
+        let ended = Client::launch(settings(&other.address.to_string(), &origin))
+            .ended()
+            .await;
+        let is_no_relay = matches!(ended, Err(RunError::Connect(ConnectError::NoRelay(_))));
+        assert!(is_no_relay, "{ended:?}");
+        assert!(other.seen()[0].line().starts_with("GET /$$ggrok HTTP/1.1"));
+    }
+}
+
+#[tokio::test]
+async fn waits_for_a_relay_that_is_not_there_yet() {
+    let unavailable = |_: &Seen| {
+        b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+            .to_vec()
+    };
+    let starting = Origin::start(unavailable).await;
+    let address = starting.address;
+    let origin = Origin::start(ok).await;
+    let mut client = Client::launch(settings(&address.to_string(), &origin));
+    let Event::Waiting { reason, .. } = client.event().await else {
+        panic!("it did not wait");
+    };
+    assert!(reason.contains("503"), "{reason}");
+    drop(starting);
+    let _relay = crate::support::eventually("the port is free", async || {
+        let free = TcpListener::bind(address).await.is_ok();
+        if free {
+            Some(Relay::at(address, |_| {}).await)
+        } else {
+            None
+        }
+    })
+    .await;
+    client.await_ready().await;
+    assert_eq!(get(address, "/").await.status(), 200);
+}
+
+/// A proxy that serves CONNECT, keeps what it was asked for, and goes to one place whatever that is.
+async fn proxy(to: SocketAddr) -> (SocketAddr, tokio::sync::mpsc::Receiver<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (sender, asked) = tokio::sync::mpsc::channel(10);
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let sender = sender.clone();
+            tokio::spawn(async move {
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    head.push(stream.read_u8().await.unwrap());
+                }
+                sender.send(String::from_utf8(head).unwrap()).await.unwrap();
+                stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
+                let mut inner = TcpStream::connect(to).await.unwrap();
+                copy_bidirectional(&mut stream, &mut inner).await.ok();
+            });
+        }
+    });
+    (address, asked)
+}
+
+#[tokio::test]
+async fn goes_through_the_proxy_of_the_environment_to_the_relay_alone() {
+    let relay = Relay::start().await;
+    let origin = Origin::start(ok).await;
+    let (front, _, pem) = tls_front(relay.address).await;
+    let (proxy, mut asked) = proxy(front).await;
+    let directory = tempfile::tempdir().unwrap();
+    let authority = directory.path().join("ca.pem");
+    // The certificate is for localhost, but the relay's name only the proxy can resolve: trusting
+    // it shows which name the client checks.
+    let CertifiedKey { cert, .. } = generate_simple_self_signed(["x".to_owned()]).unwrap();
+    std::fs::write(&authority, format!("{pem}{}", cert.pem())).unwrap();
+
+    let mut command = Program::command("ggrok-client");
+    command
+        .args(["--server", "relay.invalid", "--json", "--local"])
+        .arg(origin.address.to_string())
+        .arg("--ca-cert")
+        .arg(&authority)
+        .env("HTTPS_PROXY", format!("http://user:pass%40@{proxy}"))
+        .env("HTTP_PROXY", "http://127.0.0.1:9")
+        .stderr(std::process::Stdio::piped());
+    let mut client = Program::start(&mut command);
+    let request = asked.recv().await.unwrap();
+    assert!(
+        request.starts_with("CONNECT relay.invalid:443 HTTP/1.1\r\n"),
+        "{request}"
+    );
+    assert!(
+        request
+            .to_ascii_lowercase()
+            .contains("proxy-authorization: basic dxnlcjpwyxnzqa=="),
+        "{request}"
+    );
+    // The relay's certificate is for another name, and that is final.
+    assert_eq!(client.ended().await.code(), Some(5));
+
+    let (proxy, _asked) = self::proxy(relay.address).await;
+    let mut command = Program::command("ggrok-client");
+    command
+        .args([
+            "--server",
+            &format!("ws://relay.invalid:{}", relay.address.port()),
+            "--json",
+            "--local",
+        ])
+        .arg(origin.address.to_string())
+        .env("HTTP_PROXY", format!("http://{proxy}"));
+    let mut client = Program::start(&mut command);
+    client.line_with("ready").await;
+    let port = relay.address.port();
+    let request =
+        format!("GET / HTTP/1.1\r\nHost: relay.invalid:{port}\r\nConnection: close\r\n\r\n");
+    // The local server is reached directly, whatever HTTP_PROXY says.
+    assert_eq!(
+        crate::support::raw(relay.address, request).await.text(),
+        "hi"
+    );
+}

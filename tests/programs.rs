@@ -1,0 +1,451 @@
+//! The two programs as a person runs them: flags, environment, files, signals, exit codes.
+
+use std::path::Path;
+use std::process::{Output, Stdio};
+
+use tokio::io::AsyncWriteExt;
+use tokio::process::Command;
+use tokio::time::timeout;
+
+use crate::support::{Origin, PATIENCE, Program, Relay, Seen, eventually, get};
+
+fn ok(_: &Seen) -> Vec<u8> {
+    b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi".to_vec()
+}
+
+async fn output(command: &mut Command) -> (Option<i32>, String, String) {
+    let running = command.stdin(Stdio::null()).kill_on_drop(true).output();
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = timeout(PATIENCE, running)
+        .await
+        .expect("it did not end")
+        .unwrap();
+    (
+        status.code(),
+        String::from_utf8(stdout).unwrap(),
+        String::from_utf8(stderr).unwrap(),
+    )
+}
+
+/// A relay program on a free port, whose log is read for its address.
+struct RelayProgram {
+    program: Program,
+    address: std::net::SocketAddr,
+}
+
+impl RelayProgram {
+    async fn start(change: impl FnOnce(&mut Command)) -> Self {
+        let mut command = Program::command("ggrok-server");
+        command.args(["--port", "0", "--bind", "127.0.0.1", "--log-format", "json"]);
+        change(&mut command);
+        // The log is on standard error; a shell is not needed to read it as standard output.
+        let mut program = Program::start_with_stderr(&mut command);
+        let line = program.line_with("listening").await;
+        let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+        let address = line["address"].as_str().unwrap().parse().unwrap();
+        Self { program, address }
+    }
+}
+
+#[tokio::test]
+async fn the_relay_refuses_to_start_without_saying_who_may_register() {
+    let (code, _, error) = output(&mut Program::command("ggrok-server")).await;
+    assert_eq!(code, Some(1));
+    assert!(
+        error.contains("--token") && error.contains("--open"),
+        "{error}"
+    );
+    let (code, _, _) = output(Program::command("ggrok-server").env("GGROK_TOKEN", " ")).await;
+    assert_eq!(code, Some(1), "an empty token is none");
+    let (code, _, error) = output(
+        Program::command("ggrok-server")
+            .env("GGROK_TOKEN", "s3cret")
+            .arg("--open"),
+    )
+    .await;
+    assert_eq!(code, Some(1));
+    assert!(
+        error.contains("contradict") && !error.contains("s3cret"),
+        "{error}"
+    );
+    let (code, _, error) = output(
+        Program::command("ggrok-server")
+            .env("GGROK_TOKEN", "s3cret")
+            .arg("--help"),
+    )
+    .await;
+    assert_eq!((code, error.contains("s3cret")), (Some(0), false));
+}
+
+#[tokio::test]
+async fn programs_say_what_is_wrong_with_their_settings() {
+    let taken = Relay::start().await;
+    let port = taken.address.port().to_string();
+    let (code, _, error) = output(Program::command("ggrok-server").args([
+        "--open",
+        "--bind",
+        "127.0.0.1",
+        "--port",
+        &port,
+    ]))
+    .await;
+    assert_eq!(code, Some(1));
+    assert!(
+        error.contains("cannot listen on 127.0.0.1") && error.contains("--port"),
+        "{error}"
+    );
+    for (program, args, says) in [
+        ("ggrok-server", &["--opne"][..], "--open"),
+        (
+            "ggrok-server",
+            &["--open", "--body-limit", "much"],
+            "--body-limit",
+        ),
+        ("ggrok-client", &["--sevrer", "x"], "--server"),
+        ("ggrok-client", &["3000"], "--server HOST"),
+        (
+            "ggrok-client",
+            &["--server", "a.example"],
+            "ggrok-client 3000",
+        ),
+        (
+            "ggrok-client",
+            &["--server", "https://a.example/path", "3000"],
+            "without a path",
+        ),
+        (
+            "ggrok-client",
+            &["--server", "ftp://a.example", "3000"],
+            "wss://",
+        ),
+        (
+            "ggrok-client",
+            &[
+                "--server",
+                "a.example",
+                "--local",
+                "http://localhost:3000/x",
+            ],
+            "without a path",
+        ),
+        ("ggrok-client", &["--server", "a.example", "99999"], "99999"),
+        (
+            "ggrok-client",
+            &["--server", "a.example", "3000", "--ca-cert", "/nonexistent"],
+            "cannot read /nonexistent",
+        ),
+    ] {
+        let (code, _, error) = output(Program::command(program).args(args)).await;
+        assert!(matches!(code, Some(1 | 2)), "{args:?}: {code:?}");
+        assert!(error.contains(says), "{args:?}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn the_readmes_two_programs_do_their_job_and_stop_by_a_signal() {
+    let origin = Origin::start(ok).await;
+    for signal in ["TERM", "INT"] {
+        let mut relay = RelayProgram::start(|command| {
+            command.env("GGROK_TOKEN", "s3cret");
+        })
+        .await;
+        let port = origin.address.port().to_string();
+        let mut client = Program::start(
+            Program::command("ggrok-client")
+                .args(["--server", &relay.address.to_string(), "--port", &port])
+                .env("GGROK_TOKEN", "s3cret"),
+        );
+        let ready = client.line_with("Ready").await;
+        assert_eq!(
+            ready,
+            format!("Ready  http://{}", relay.address),
+            "a pipe gets no colours"
+        );
+        assert_eq!(get(relay.address, "/a?secret=1").await.text(), "hi");
+        let line = client.line_with("/a").await;
+        assert!(
+            line.starts_with("GET     200 ") && line.ends_with("/a"),
+            "{line}"
+        );
+
+        // Platforms send several.
+        relay.program.signal(signal).await;
+        relay.program.signal("TERM").await;
+        assert_eq!(relay.program.ended().await.code(), Some(0));
+        client.line_with("Trying again").await;
+        client.signal(signal).await;
+        assert_eq!(client.ended().await.code(), Some(0));
+    }
+}
+
+#[tokio::test]
+async fn the_client_ends_with_its_own_code_where_trying_again_is_pointless() {
+    let relay = RelayProgram::start(|command| {
+        command.args(["--token", "s3cret"]);
+    })
+    .await;
+    let server = relay.address.to_string();
+    let (code, _, error) = output(
+        Program::command("ggrok-client").args(["--server", &server, "3000", "--token", "guess"]),
+    )
+    .await;
+    assert_eq!(code, Some(4));
+    assert!(
+        error.contains("The token is not the one of this relay") && !error.contains("guess"),
+        "{error}"
+    );
+    let (code, _, error) =
+        output(Program::command("ggrok-client").args(["--server", &server, "3000"])).await;
+    assert_eq!(code, Some(4));
+    assert!(error.contains("--token or GGROK_TOKEN"), "{error}");
+
+    let page = Origin::start(ok).await;
+    let (code, _, error) = output(Program::command("ggrok-client").args([
+        "--server",
+        &page.address.to_string(),
+        "3000",
+    ]))
+    .await;
+    assert_eq!(code, Some(3));
+    assert!(error.contains("no ggrok relay"), "{error}");
+}
+
+#[tokio::test]
+async fn the_client_prints_json_and_goes_on_with_its_output_closed() {
+    let relay = Relay::start().await;
+    let origin = Origin::start(ok).await;
+    let local = origin.address.to_string();
+    let args = [
+        "--server",
+        &relay.address.to_string(),
+        "--local",
+        &local,
+        "--json",
+    ]
+    .map(ToOwned::to_owned);
+    let mut client = Program::start(Program::command("ggrok-client").args(&args));
+    client.line_with("\"ready\"").await;
+    get(relay.address, "/x").await;
+    let line: serde_json::Value = serde_json::from_str(&client.line_with("request").await).unwrap();
+    assert_eq!(
+        (&line["path"], &line["status"]),
+        (&"/x".into(), &200.into())
+    );
+    client.close_output();
+    for _ in 0..10 {
+        assert_eq!(get(relay.address, "/").await.status(), 200);
+    }
+    client.signal("INT").await;
+    assert_eq!(client.ended().await.code(), Some(0));
+}
+
+async fn run_in(home: &Path, args: &[&str], input: &str) -> (bool, String) {
+    let mut child = Program::command("ggrok-client")
+        .args(args)
+        .env("HOME", home)
+        .env_remove("XDG_CONFIG_HOME")
+        .env_remove("GGROK_CONFIG")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    // A program that reads no input may have ended already.
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(input.as_bytes())
+        .await
+        .ok();
+    let output = timeout(PATIENCE, child.wait_with_output())
+        .await
+        .unwrap()
+        .unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8(text).unwrap())
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn the_client_saves_a_relay_and_its_token_for_the_user_alone() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let home = tempfile::tempdir().unwrap();
+    let home = home.path();
+    let relay = RelayProgram::start(|command| {
+        command.args(["--token", "s3cret"]);
+    })
+    .await;
+    let server = relay.address.to_string();
+    let (saved, text) = run_in(home, &["login", &server], "s3cret\n").await;
+    assert!(saved && !text.contains("s3cret"), "{text}");
+    let path = home.join(".config/ggrok/config.toml");
+    assert_eq!(
+        std::fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+        0o600
+    );
+    let (_, shown) = run_in(home, &["config"], "").await;
+    assert!(
+        shown.contains(&server) && shown.contains("(saved)") && !shown.contains("s3cret"),
+        "{shown}"
+    );
+
+    let origin = Origin::start(ok).await;
+    let mut client = Program::start(
+        Program::command("ggrok-client")
+            .arg(origin.address.port().to_string())
+            .env("HOME", home)
+            .env_remove("XDG_CONFIG_HOME")
+            .env_remove("GGROK_CONFIG"),
+    );
+    client.line_with("Ready").await;
+    assert_eq!(get(relay.address, "/").await.text(), "hi");
+
+    let (_, text) = run_in(
+        home,
+        &["config", "set", "server", "https://a.example/x"],
+        "",
+    )
+    .await;
+    assert!(text.contains("without a path"), "{text}");
+    run_in(home, &["config", "unset", "token"], "").await;
+    let (_, shown) = run_in(home, &["config", "show"], "").await;
+    assert!(shown.contains("token = (none)"), "{shown}");
+    std::fs::write(&path, "server = [").unwrap();
+    let (fine, text) = run_in(home, &["3000"], "").await;
+    assert!(!fine && text.contains("config.toml is damaged"), "{text}");
+}
+
+#[tokio::test]
+async fn the_client_takes_the_originals_flags_and_file() {
+    let home = tempfile::tempdir().unwrap();
+    let home = home.path();
+    let relay = Relay::start().await;
+    let origin = Origin::start(ok).await;
+    let (server, port) = (relay.address.to_string(), origin.address.port().to_string());
+    let start = |home: &Path| {
+        Program::start(
+            Program::command("ggrok-client")
+                .args(["-client", "-port", &port])
+                .env("HOME", home)
+                .env_remove("XDG_CONFIG_HOME")
+                .env_remove("GGROK_CONFIG"),
+        )
+    };
+    // Saved by our program under the original's flag.
+    let (saved, text) = run_in(home, &["-client", "-proxyServer", &server], "").await;
+    assert!(saved, "{text}");
+    start(home).line_with("Ready").await;
+
+    // Saved by the original itself.
+    let other = tempfile::tempdir().unwrap();
+    std::fs::write(other.path().join(".ggrok"), &server).unwrap();
+    let mut client = start(other.path());
+    client.line_with("Ready").await;
+    assert_eq!(get(relay.address, "/").await.text(), "hi");
+}
+
+/// The card's first example: a folder behind python's own server, and every byte of it.
+#[tokio::test]
+async fn every_byte_of_a_folder_compares_equal() {
+    if !crate::support::installed("python3") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let mut files = vec![
+        ("index.html".to_owned(), b"<h1>hello</h1>".to_vec()),
+        ("empty.txt".to_owned(), vec![]),
+    ];
+    let noise: Vec<u8> = (0..5_000_000u32)
+        .map(|number| (number.wrapping_mul(2_654_435_761) >> 13) as u8)
+        .collect();
+    files.push(("large.bin".to_owned(), noise));
+    for number in 0..40u8 {
+        let bytes = (0..=255)
+            .cycle()
+            .skip(number.into())
+            .take(1000 * usize::from(number))
+            .collect();
+        files.push((format!("image {number}%.png"), bytes));
+    }
+    for (name, bytes) in &files {
+        std::fs::write(folder.path().join(name), bytes).unwrap();
+    }
+    let mut command = Command::new("python3");
+    command
+        .args(["-u", "-m", "http.server", "0", "--bind", "127.0.0.1"])
+        .current_dir(folder.path())
+        .stderr(Stdio::null());
+    let mut python = Program::start(&mut command);
+    let line = python.line_with("port").await;
+    let port = line
+        .split("port ")
+        .nth(1)
+        .unwrap()
+        .split(' ')
+        .next()
+        .unwrap()
+        .to_owned();
+
+    let relay = RelayProgram::start(|command| {
+        command.arg("--open");
+    })
+    .await;
+    let server = relay.address.to_string();
+    let mut client =
+        Program::start(Program::command("ggrok-client").args(["--server", &server, &port]));
+    client.line_with("Ready").await;
+    for (name, bytes) in files {
+        let path = name.replace('%', "%25").replace(' ', "%20");
+        let answer = get(relay.address, &format!("/{path}")).await;
+        assert_eq!(answer.status(), 200, "{name}");
+        assert!(answer.body == bytes, "{name} differs");
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn no_file_stays_open_after_1000_calls_and_100_reconnects() {
+    let origin = Origin::start(ok).await;
+    let relay = RelayProgram::start(|command| {
+        command.arg("--open");
+    })
+    .await;
+    let server = relay.address.to_string();
+    let local = origin.address.to_string();
+    let fresh = relay.program.open_files();
+    let mut client = Program::start(
+        Program::command("ggrok-client").args(["--server", &server, "--json", "--local", &local]),
+    );
+    client.line_with("ready").await;
+    let connected = client.open_files();
+    for _ in 0..100 {
+        // Each is a client that comes and goes, beside the one that stays.
+        let mut other = Program::command("ggrok-client");
+        let host = format!("localhost:{}", relay.address.port());
+        let mut other =
+            Program::start(other.args(["--server", &host, "--json", "--local", &local]));
+        other.line_with("ready").await;
+        for _ in 0..10 {
+            assert_eq!(get(relay.address, "/").await.status(), 200);
+        }
+        other.signal("KILL").await;
+        other.ended().await;
+    }
+    // The tunnel's own, and one connection to the local server that may still be idle.
+    eventually("the client closed the rest", async || {
+        (client.open_files() <= connected + 1).then_some(())
+    })
+    .await;
+    client.signal("INT").await;
+    assert_eq!(client.ended().await.code(), Some(0));
+    eventually("the relay closed the rest", async || {
+        (relay.program.open_files() <= fresh).then_some(())
+    })
+    .await;
+}

@@ -1,0 +1,125 @@
+//! The real programs, as child processes.
+
+use std::env;
+use std::path::PathBuf;
+use std::process::{ExitStatus, Stdio};
+
+use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader, Lines};
+use tokio::process::{Child, Command};
+use tokio::time::timeout;
+
+use super::PATIENCE;
+
+/// A running program. It is killed when this is dropped.
+pub struct Program {
+    child: Child,
+    output: Option<Lines<BufReader<Box<dyn AsyncRead + Send + Unpin>>>>,
+}
+
+impl Program {
+    /// One of ggrok's own programs, with no setting of the machine's.
+    pub fn command(name: &str) -> Command {
+        let mut command = Command::new(path(name));
+        for (key, _) in env::vars_os() {
+            let key = key.to_string_lossy().into_owned();
+            if key.starts_with("GGROK_") || key.to_ascii_lowercase().ends_with("_proxy") {
+                command.env_remove(key);
+            }
+        }
+        command.env_remove("PORT").env_remove("DYNO");
+        command.env("GGROK_CONFIG", "/nonexistent/ggrok.toml");
+        command
+    }
+
+    /// Starts a program whose standard output is read line by line.
+    pub fn start(command: &mut Command) -> Self {
+        let mut child = spawn(command.stdout(Stdio::piped()));
+        let stdout = child.stdout.take().unwrap();
+        Self::reading(child, Box::new(stdout))
+    }
+
+    /// Starts a program whose standard error is read line by line.
+    pub fn start_with_stderr(command: &mut Command) -> Self {
+        let mut child = spawn(command.stderr(Stdio::piped()));
+        let stderr = child.stderr.take().unwrap();
+        Self::reading(child, Box::new(stderr))
+    }
+
+    fn reading(child: Child, output: Box<dyn AsyncRead + Send + Unpin>) -> Self {
+        let output = Some(BufReader::new(output).lines());
+        Self { child, output }
+    }
+
+    /// Closes our end of the output that is read.
+    pub fn close_output(&mut self) {
+        self.output = None;
+    }
+
+    /// The next line of output that has this text in it.
+    pub async fn line_with(&mut self, text: &str) -> String {
+        let lines = self.output.as_mut().expect("the output was closed");
+        let reading = async {
+            while let Some(line) = lines.next_line().await.unwrap() {
+                if line.contains(text) {
+                    return line;
+                }
+            }
+            panic!("the program ended without a line with {text:?}")
+        };
+        let line = timeout(PATIENCE, reading).await;
+        line.unwrap_or_else(|_| panic!("no line with {text:?} in time"))
+    }
+
+    /// Sends a signal by its name, like TERM.
+    pub async fn signal(&self, name: &str) {
+        let id = self.child.id().expect("the program has ended").to_string();
+        let sent = Command::new("kill").args(["-s", name, &id]).status();
+        assert!(sent.await.unwrap().success());
+    }
+
+    /// Waits until the program has ended.
+    pub async fn ended(&mut self) -> ExitStatus {
+        let ended = timeout(PATIENCE, self.child.wait()).await;
+        ended.expect("the program did not end").unwrap()
+    }
+
+    /// The number of its open files.
+    pub fn open_files(&self) -> usize {
+        let id = self.child.id().expect("the program has ended");
+        std::fs::read_dir(format!("/proc/{id}/fd")).unwrap().count()
+    }
+}
+
+fn spawn(command: &mut Command) -> Child {
+    command.stdin(Stdio::null()).kill_on_drop(true);
+    let spawned = command.spawn();
+    spawned.unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"))
+}
+
+/// Whether a program that a test needs is there. Where it is missing, the test says so; in CI it
+/// has to be there.
+pub fn installed(program: &str) -> bool {
+    let paths = env::var_os("PATH").unwrap_or_default();
+    let found = env::split_paths(&paths).any(|directory| directory.join(program).exists());
+    assert!(
+        found || env::var_os("CI").is_none(),
+        "{program} is not installed"
+    );
+    if !found {
+        eprintln!("skipped: {program} is not installed");
+    }
+    found
+}
+
+/// `cargo test --workspace` builds the programs beside the tests.
+fn path(name: &str) -> PathBuf {
+    let tests = env::current_exe().unwrap();
+    let directory = tests.parent().and_then(|deps| deps.parent()).unwrap();
+    let path = directory.join(format!("{name}{}", env::consts::EXE_SUFFIX));
+    assert!(
+        path.exists(),
+        "{} is not built: run cargo test --workspace",
+        path.display()
+    );
+    path
+}

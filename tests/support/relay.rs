@@ -1,0 +1,63 @@
+//! A relay in this process.
+
+use std::net::SocketAddr;
+
+use ggrok_server::{Access, Config, serve};
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+/// A relay on a free port of loopback. Dropping it ends it at once.
+pub struct Relay {
+    pub address: SocketAddr,
+    shutdown: Option<oneshot::Sender<()>>,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Relay {
+    /// Starts an open relay with the default settings.
+    pub async fn start() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    /// Starts a relay whose settings are changed by a function.
+    pub async fn with(change: impl FnOnce(&mut Config)) -> Self {
+        Self::at("127.0.0.1:0".parse().unwrap(), change).await
+    }
+
+    /// Starts a relay at an address.
+    pub async fn at(address: SocketAddr, change: impl FnOnce(&mut Config)) -> Self {
+        let listener = TcpListener::bind(address).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut config = Config::new(Access::Open, 0);
+        change(&mut config);
+        let (shutdown, stop) = oneshot::channel();
+        let task = tokio::spawn(serve(listener, config, async { stop.await.unwrap() }));
+        Self {
+            address,
+            shutdown: Some(shutdown),
+            task,
+        }
+    }
+
+    /// Asks the relay to stop. The future ends when it has.
+    pub fn stop(&mut self) -> &mut JoinHandle<()> {
+        if let Some(shutdown) = self.shutdown.take() {
+            shutdown.send(()).unwrap();
+        }
+        &mut self.task
+    }
+
+    /// How many tunnels the relay says it has.
+    pub async fn tunnels(&self) -> u64 {
+        let answer = super::get(self.address, "/_ggrok/health").await;
+        let health: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+        health["tunnels"].as_u64().unwrap()
+    }
+}
