@@ -27,7 +27,11 @@ fn shows_a_page_through_the_tunnel() {
         })
         .unwrap();
     let mut visitor = TcpStream::connect(&address).unwrap();
-    write!(visitor, "GET / HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").unwrap();
+    write!(
+        visitor,
+        "GET / HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
+    )
+    .unwrap();
     let mut answer = String::new();
     visitor.read_to_string(&mut answer).unwrap();
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
