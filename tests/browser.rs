@@ -15,20 +15,23 @@ use std::time::Duration;
 
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-use tempfile::{NamedTempFile, TempDir};
+use tempfile::TempDir;
 use tokio::process::Command;
 use tokio::time::timeout;
 
-use crate::support::{Program, eventually, get};
+use crate::support::{Program, get, installed};
 
 #[tokio::test]
 async fn shows_a_static_site_in_a_browser() {
-    let (Some(browser), Some(python)) = (Browser::find().await, find(&["python3"])) else {
+    let Some(browser) = Browser::find().await else {
         return;
     };
+    if !installed("python3") {
+        return;
+    }
     let site = static_site();
     let mut server = Program::start(
-        Command::new(python)
+        Command::new("python3")
             .args(["-u", "-m", "http.server", "--bind", "127.0.0.1"])
             .arg("--directory")
             .arg(site.path())
@@ -36,7 +39,7 @@ async fn shows_a_static_site_in_a_browser() {
             .stderr(Stdio::null()),
     );
     let line = server.line_with("Serving HTTP").await;
-    let tunnel = Tunnel::start(url_in(&line)).await;
+    let tunnel = Tunnel::start(authority_in(&line)).await;
 
     let files = files(site.path());
     assert_eq!(files.len(), 15, "{files:?}");
@@ -66,40 +69,48 @@ async fn loads_a_vite_project_in_a_browser() {
     };
     let project = vite_project();
     let mut server = Program::start(
-        Command::new(&browser.node)
+        Command::new("node")
             .arg(browser.modules.join("vite/bin/vite.js"))
             .arg(project.path())
             .env("NO_COLOR", "1"),
     );
     let line = server.line_with("Local:").await;
-    let tunnel = Tunnel::start(url_in(&line)).await;
+    let tunnel = Tunnel::start(authority_in(&line)).await;
 
     let seen = browser.visit(&tunnel.url).await;
     assert_eq!(seen["title"], "A Vite project");
     let value = (1..=MODULES).fold(0, |before, number| (before * 31 + number) % 1_000_003);
     let text = seen["text"].as_str().unwrap();
-    assert!(text.contains(&format!("{MODULES} modules make {value}")), "{text}");
+    assert!(
+        text.contains(&format!("{MODULES} modules make {value}")),
+        "{text}"
+    );
     assert_eq!(image_widths(&seen), [48]);
     let statuses_of_modules = statuses(&seen, "/modules/");
-    assert_eq!(statuses_of_modules, [200; MODULES as usize]);
+    assert_eq!(statuses_of_modules, [200; MODULES]);
     let all = statuses(&seen, "");
-    assert!(all.iter().all(|status| [200, 304].contains(status)), "{all:?}");
+    assert!(
+        all.iter().all(|status| [200, 304].contains(status)),
+        "{all:?}"
+    );
 
     // Vite asks for a WebSocket to announce edits. No dialect carries it so far, and the page does
     // without. Where one does, this is the place to edit a module and to see its new text.
     let socket = &seen["sockets"][0];
     let url = socket["url"].as_str().unwrap();
-    assert!(url.starts_with(&format!("ws://{}/", tunnel.address)), "{url}");
+    assert!(
+        url.starts_with(&format!("ws://{}/", tunnel.address)),
+        "{url}"
+    );
     let error = socket["error"].as_str().unwrap();
     assert!(error.contains("501"), "{error}");
 }
 
 /// Modules of the Vite project.
-const MODULES: u64 = 60;
+const MODULES: usize = 60;
 
 /// What it takes to open a page.
 struct Browser {
-    node: PathBuf,
     chromium: PathBuf,
     /// The installed npm packages.
     modules: PathBuf,
@@ -108,26 +119,24 @@ struct Browser {
 impl Browser {
     /// Finds the programs and installs the npm packages. `None` where a program is missing.
     async fn find() -> Option<Self> {
-        let node = find(&["node"])?;
-        let npm = find(&["npm"])?;
-        let chromium = find(&["chromium", "chromium-browser", "google-chrome"])?;
-        let modules = install(&npm).await;
-        Some(Self {
-            node,
-            chromium,
-            modules,
-        })
+        if !installed("node") || !installed("npm") {
+            return None;
+        }
+        let chromium = chromium()?;
+        let modules = install().await;
+        Some(Self { chromium, modules })
     }
 
     /// Opens a page with a fresh profile and returns what happened, after nothing went wrong.
     async fn visit(&self, url: &str) -> Value {
-        let profile = TempDir::new().unwrap();
-        let mut visit = Command::new(&self.node);
+        let home = TempDir::new().unwrap();
+        let mut visit = Command::new("node");
         visit
             .arg(committed("visit.mjs"))
             .arg(&self.chromium)
-            .arg(profile.path())
+            .arg(home.path().join("profile"))
             .arg(url)
+            .env("HOME", home.path())
             .env("NODE_PATH", &self.modules);
         let printed = output(&mut visit, VISIT).await;
         let seen: Value = serde_json::from_str(&printed).unwrap();
@@ -154,20 +163,19 @@ struct Tunnel {
 
 impl Tunnel {
     async fn start(local: &str) -> Self {
-        let log = NamedTempFile::new().unwrap();
-        let relay = Program::start(
-            Program::command("ggrok-server")
-                .args(["--open", "--bind", "127.0.0.1", "--port", "0"])
-                .stderr(log.reopen().unwrap()),
-        );
-        let listening = eventually("the relay says where it listens", async || {
-            let text = fs::read_to_string(log.path()).unwrap();
-            let (_, rest) = text.split_once(" address=")?;
-            Some(rest.split_once(' ')?.0.to_owned())
-        });
-        let server = format!("ws://{}", listening.await);
+        let mut relay = Program::start_with_stderr(Program::command("ggrok-server").args([
+            "--open",
+            "--bind",
+            "127.0.0.1",
+            "--port",
+            "0",
+        ]));
+        let listening = relay.line_with(" address=").await;
+        let (_, rest) = listening.split_once(" address=").unwrap();
+        let server = format!("ws://{}", rest.split(' ').next().unwrap());
         let mut client = Program::start(
-            Program::command("ggrok-client").args(["--json", "--server", &server, "--local", local]),
+            Program::command("ggrok-client")
+                .args(["--json", "--server", &server, "--local", local]),
         );
         let ready = client.line_with(r#""event":"ready""#).await;
         let ready: Value = serde_json::from_str(&ready).unwrap();
@@ -182,40 +190,38 @@ impl Tunnel {
     }
 }
 
-/// Finds a program by one of its names. A scenario that lacks it is skipped, but never in CI.
-fn find(names: &[&str]) -> Option<PathBuf> {
-    let path = env::var_os("PATH").unwrap_or_default();
-    let found = env::split_paths(&path)
-        .flat_map(|folder| names.iter().map(move |name| folder.join(name)))
+fn chromium() -> Option<PathBuf> {
+    let paths = env::var_os("PATH").unwrap_or_default();
+    let names = ["chromium", "chromium-browser", "google-chrome"];
+    let found = env::split_paths(&paths)
+        .flat_map(|directory| names.map(|name| directory.join(name)))
         .find(|file| file.is_file());
     if found.is_none() {
-        let name = names[0];
-        assert!(env::var_os("CI").is_none(), "{name} is not installed");
-        eprintln!("skipped: {name} is not installed");
+        installed(names[0]);
     }
     found
 }
 
 /// Installs the npm packages of the lock file where nobody has, and returns their folder.
-async fn install(npm: &Path) -> PathBuf {
+async fn install() -> PathBuf {
     let target = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let lock = fs::read(committed("package-lock.json")).unwrap();
-    let installed = target.join(format!("npm-{:x}", Sha256::digest(lock)));
-    if !installed.exists() {
+    let packages = target.join(format!("npm-{:x}", Sha256::digest(lock)));
+    if !packages.exists() {
         fs::create_dir_all(target).unwrap();
         let fresh = TempDir::new_in(target).unwrap();
         for file in ["package.json", "package-lock.json"] {
             fs::copy(committed(file), fresh.path().join(file)).unwrap();
         }
-        let mut npm = Command::new(npm);
+        let mut npm = Command::new("npm");
         npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"])
             .arg("--prefer-offline")
             .current_dir(fresh.path());
         output(&mut npm, INSTALL).await;
         // Fails where another scenario was faster, whose folder is as good.
-        fs::rename(fresh.path(), &installed).ok();
+        fs::rename(fresh.path(), &packages).ok();
     }
-    let modules = installed.join("node_modules");
+    let modules = packages.join("node_modules");
     assert!(modules.exists(), "{} does not exist", modules.display());
     modules
 }
@@ -231,14 +237,10 @@ async fn output(command: &mut Command, patience: Duration) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// The first address of a site in a line.
-fn url_in(line: &str) -> &str {
-    let start = line.find("http://").unwrap();
-    let url = &line[start..];
-    url.split(['/', ')'])
-        .nth(2)
-        .map(|authority| &url[..7 + authority.len()])
-        .unwrap()
+/// The authority of the URL in a line.
+fn authority_in(line: &str) -> &str {
+    let (_, rest) = line.split_once("http://").unwrap();
+    rest.split(['/', ')']).next().unwrap()
 }
 
 /// A folder with a page, its images, a large file and files that are awkward to name or to carry.
@@ -268,7 +270,10 @@ fn vite_project() -> TempDir {
         let (import, before) = match number {
             1 => (String::new(), "0"),
             _ => (
-                format!("import {{ value as before }} from \"./{}.js\";\n", number - 1),
+                format!(
+                    "import {{ value as before }} from \"./{}.js\";\n",
+                    number - 1
+                ),
                 "before",
             ),
         };
@@ -281,7 +286,9 @@ fn vite_project() -> TempDir {
 
 /// Something of this scenario's in the source tree.
 fn committed(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("browser").join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("browser")
+        .join(name)
 }
 
 /// A copy of a flat folder.

@@ -5,6 +5,7 @@
 #![allow(missing_docs, reason = "the names of scenarios say what they prove")]
 
 mod access;
+mod browser;
 mod connecting;
 mod forwarding;
 mod hostile;

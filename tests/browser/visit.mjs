@@ -1,0 +1,73 @@
+// Opens a page in headless Chromium and prints what it saw as one JSON object.
+// Usage: node visit.mjs CHROMIUM PROFILE URL
+//
+// The page says that it has finished with data-state="done" on its root element.
+
+import { createRequire } from "node:module";
+
+// Unlike an import this looks into NODE_PATH too.
+const { chromium } = createRequire(import.meta.url)("playwright-core");
+
+const PATIENCE = 60_000;
+
+const [executablePath, profile, url] = process.argv.slice(2);
+const browser = await chromium.launchPersistentContext(profile, {
+  executablePath,
+  args: [
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-sync",
+    "--no-first-run",
+    "--no-proxy-server",
+    // Nothing but the tunnel has an address.
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+  ],
+});
+const seen = { responses: [], failed: [], sockets: [], errors: [] };
+try {
+  const page = await browser.newPage();
+  const settled = watch(page);
+  const broken = new Promise((_, reject) => page.once("pageerror", reject));
+  broken.catch(() => {}); // it may come while nobody waits for it
+  await page.goto(url, { timeout: PATIENCE });
+  const done = page.waitForSelector("[data-state=done]", { timeout: PATIENCE });
+  await Promise.race([done, broken]);
+  await Promise.all(settled);
+  Object.assign(seen, await page.evaluate(contents));
+} catch (error) {
+  seen.errors.push(error.message);
+} finally {
+  await browser.close();
+}
+console.log(JSON.stringify(seen));
+
+// Notes what the page does. Each promise ends when it is known what became of a WebSocket.
+function watch(page) {
+  const settled = [];
+  page.on("response", (response) => {
+    seen.responses.push({ url: response.url(), status: response.status() });
+  });
+  page.on("requestfailed", (request) => {
+    seen.failed.push({ url: request.url(), reason: request.failure()?.errorText });
+  });
+  page.on("websocket", (socket) => {
+    const entry = { url: socket.url(), received: 0, error: null };
+    seen.sockets.push(entry);
+    settled.push(
+      new Promise((resolve) => {
+        socket.on("framereceived", () => resolve((entry.received += 1)));
+        socket.on("socketerror", (error) => resolve((entry.error = error)));
+        socket.on("close", resolve);
+      }),
+    );
+  });
+  return settled;
+}
+
+// Runs in the page.
+function contents() {
+  const images = [...document.images].map(({ src, naturalWidth }) => ({ src, naturalWidth }));
+  return { title: document.title, text: document.body.innerText, images };
+}
