@@ -1,4 +1,4 @@
-//! The client of ggrok as a library: [`run`] takes a [`Config`], an observer and a shutdown.
+//! The client of ggrok as a library: [`run()`] takes a [`Config`], an observer and a shutdown.
 //!
 //! It dials out to the relay over one WebSocket and replays every request that arrives there
 //! against a local server. `docs/architecture.md` follows one request from top to bottom.

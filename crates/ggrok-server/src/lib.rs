@@ -1,4 +1,4 @@
-//! The relay of ggrok as a library: [`serve`] takes a listener, a [`Config`] and a shutdown.
+//! The relay of ggrok as a library: [`serve()`] takes a listener, a [`Config`] and a shutdown.
 //!
 //! A client registers by WebSocket at `/$$ggrok`, and the Host of that request is the host that it
 //! serves. Every other request goes to the client of its Host. `docs/architecture.md` follows one
