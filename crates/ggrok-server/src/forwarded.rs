@@ -1,8 +1,8 @@
 //! What the app is told of its visitor: the X-Forwarded fields.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
-use http::header::{HOST, HeaderMap, HeaderName, HeaderValue};
+use http::header::{FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue};
 
 const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -40,8 +40,9 @@ impl Forwarded {
         }
     }
 
-    /// Sets the fields, in the place of all that were there.
+    /// Sets the fields, in the place of all that were there and of other spellings of them.
     pub(crate) fn set(self, headers: &mut HeaderMap) {
+        remove_aliases(headers);
         headers.insert(FOR, self.seen);
         headers.insert(PROTO, self.proto);
         headers.insert(PORT, self.port);
@@ -52,17 +53,47 @@ impl Forwarded {
     }
 }
 
-/// The right-most entries of X-Forwarded-For, as many as there are trusted hops.
+/// Removes what an app may take for our fields, or for the machine's own settings. CGI and its heirs
+/// read `X_Forwarded_For` as `X-Forwarded-For`, and `Proxy` as the variable HTTP_PROXY.
+fn remove_aliases(headers: &mut HeaderMap) {
+    headers.remove(FORWARDED);
+    headers.remove("proxy");
+    let is_alias = |name: &&HeaderName| {
+        let name = name.as_str();
+        name.contains('_') && name.replace('_', "-").starts_with("x-forwarded-")
+    };
+    let aliases: Vec<HeaderName> = headers.keys().filter(is_alias).cloned().collect();
+    for alias in aliases {
+        headers.remove(alias);
+    }
+}
+
+/// The right-most entries of X-Forwarded-For, as many as there are trusted hops. They have to be
+/// addresses: a router writes nothing else.
 fn trusted_entries(headers: &HeaderMap, trusted_hops: usize) -> Option<String> {
-    let entries: Vec<&str> = headers
+    let entries: Vec<&[u8]> = headers
         .get_all(FOR)
         .iter()
-        .flat_map(|value| value.to_str().unwrap_or_default().split(','))
-        .map(str::trim)
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .map(<[u8]>::trim_ascii)
         .filter(|entry| !entry.is_empty())
         .collect();
     let trusted = &entries[entries.len().saturating_sub(trusted_hops)..];
+    let trusted: Vec<&str> = trusted
+        .iter()
+        .map(|entry| address(entry))
+        .collect::<Option<_>>()?;
     (!trusted.is_empty()).then(|| trusted.join(", "))
+}
+
+/// An entry as text, where it is an address, with or without a port.
+fn address(entry: &[u8]) -> Option<&str> {
+    let text = str::from_utf8(entry).ok()?;
+    let bare = text
+        .strip_prefix('[')
+        .and_then(|text| text.strip_suffix(']'));
+    let is_address = bare.unwrap_or(text).parse::<IpAddr>().is_ok();
+    (is_address || text.parse::<SocketAddr>().is_ok()).then_some(text)
 }
 
 fn last<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
@@ -125,6 +156,45 @@ mod tests {
         );
         assert_eq!(told(SPOOFED, 2)[0], "192.0.2.7, 198.51.100.2");
         assert_eq!(told(SPOOFED, 9)[0], "127.0.0.1, 192.0.2.7, 198.51.100.2");
+    }
+
+    #[test]
+    fn takes_addresses_alone_for_addresses() {
+        let hidden = [
+            ("host", "a"),
+            ("x-forwarded-for", "6.6.6.6"),
+            ("x-forwarded-for", "\u{ff}, 203.0.113.9"),
+        ];
+        assert_eq!(told(&hidden, 1)[0], "203.0.113.9");
+        assert_eq!(told(&hidden, 2)[0], "10.0.0.9");
+        let with_port = [("host", "a"), ("x-forwarded-for", "[2001:db8::1]:443")];
+        assert_eq!(told(&with_port, 1)[0], "[2001:db8::1]:443");
+    }
+
+    #[test]
+    fn removes_other_spellings() {
+        let mut headers: HeaderMap = [
+            "x_forwarded_for",
+            "x-forwarded_proto",
+            "forwarded",
+            "proxy",
+            "x_other",
+        ]
+        .map(|name| (HeaderName::from_static(name), "6.6.6.6".parse().unwrap()))
+        .into_iter()
+        .collect();
+        Forwarded::of(&headers, "10.0.0.9".parse().unwrap(), 0).set(&mut headers);
+        let mut names: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
+        names.sort_unstable();
+        assert_eq!(
+            names,
+            [
+                "x-forwarded-for",
+                "x-forwarded-port",
+                "x-forwarded-proto",
+                "x_other"
+            ]
+        );
     }
 
     #[test]
