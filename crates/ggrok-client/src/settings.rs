@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use etcetera::BaseStrategy;
 use serde::{Deserialize, Serialize};
 
@@ -43,7 +43,11 @@ impl Settings {
 
     fn read(path: &Path) -> anyhow::Result<Self> {
         let text = read_if_there(path)?.unwrap_or_default();
-        toml::from_str(&text).with_context(|| format!("{} is damaged", path.display()))
+        toml::from_str(&text).map_err(|error| {
+            // Not the error itself: it shows the line, and a token may stand there.
+            let (path, message) = (path.display(), error.message().to_owned());
+            anyhow!("{path} is damaged: {message}; mend it, or delete it and log in again")
+        })
     }
 
     /// Changes the saved settings.
@@ -133,10 +137,14 @@ mod tests {
     fn says_where_a_file_is_damaged() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("config.toml");
-        std::fs::write(&path, "server = 3").unwrap();
+        std::fs::write(&path, "token = \"s3cret\" x").unwrap();
         let Err(error) = Settings::read(&path) else {
-            panic!("a number is no server");
+            panic!("it was read");
         };
-        assert!(format!("{error:#}").contains("config.toml is damaged"));
+        let text = format!("{error:#}");
+        assert!(
+            text.contains("config.toml is damaged") && !text.contains("s3cret"),
+            "{text}"
+        );
     }
 }
