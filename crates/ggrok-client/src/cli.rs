@@ -7,8 +7,8 @@ use std::{env, fs};
 
 use anyhow::{Context, bail};
 use bytesize::ByteSize;
-use clap::{Args, Parser, Subcommand};
-use ggrok_client::{Config, LocalAddress, RelayAddress, Token};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use ggrok_client::{Config, Dialect, LocalAddress, RelayAddress, Token};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use tracing::level_filters::LevelFilter;
@@ -19,7 +19,7 @@ use crate::settings::Settings;
 ///
 /// Exit codes: 0 stopped by a signal, 1 failed, 2 wrong usage, 3 no ggrok relay at the address,
 /// 4 refused by the relay, 5 certificate or TLS refused, 6 replaced by another client.
-#[derive(Debug, Parser)]
+#[derive(Parser)]
 #[command(version, args_conflicts_with_subcommands = true)]
 pub(crate) struct Cli {
     #[command(subcommand)]
@@ -29,7 +29,7 @@ pub(crate) struct Cli {
 }
 
 /// What else the client can do.
-#[derive(Debug, Subcommand)]
+#[derive(Subcommand)]
 pub(crate) enum Command {
     /// Save a relay and its token, so that `ggrok-client 3000` is enough
     Login {
@@ -64,7 +64,7 @@ pub(crate) enum ConfigAction {
 }
 
 /// What can be saved.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Key {
     /// The relay
     Server,
@@ -73,7 +73,7 @@ pub(crate) enum Key {
 }
 
 /// A tunnel's settings.
-#[derive(Args, Debug)]
+#[derive(Args)]
 pub(crate) struct TunnelArgs {
     /// Port or address of the local server, like 3000
     #[arg(value_name = "LOCAL", group = "which")]
@@ -104,11 +104,20 @@ pub(crate) struct TunnelArgs {
     #[arg(long, env = "GGROK_CA_CERT", value_name = "FILE")]
     ca_cert: Option<PathBuf>,
 
-    /// How long the local server may take until its response starts
+    /// What to speak with the relay; by itself the best that both know
+    #[arg(
+        long,
+        env = "GGROK_DIALECT",
+        default_value = "auto",
+        value_name = "DIALECT"
+    )]
+    dialect: DialectChoice,
+
+    /// How long the local server may take for a response, in ggrok's own dialect
     #[arg(long, env = "GGROK_LOCAL_TIMEOUT", value_parser = humantime::parse_duration, default_value = "25s", value_name = "TIME")]
     local_timeout: Duration,
 
-    /// Largest body of a request or response that is carried in one piece
+    /// Largest body of a request or response, in ggrok's own dialect
     #[arg(
         long,
         env = "GGROK_BODY_LIMIT",
@@ -144,6 +153,18 @@ pub(crate) struct TunnelArgs {
     client: bool,
 }
 
+/// What is spoken with the relay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum DialectChoice {
+    /// The best that the relay knows
+    Auto,
+    /// Many requests at once, streamed; WebSockets
+    #[value(name = "ggrok.v2")]
+    V2,
+    /// The original's: one request at a time
+    Ggrok,
+}
+
 /// Rewrites ggrok's own flags, which have one dash: `-client`, `-port 3000`, `-proxyServer HOST`.
 pub(crate) fn with_two_dashes(args: impl Iterator<Item = OsString>) -> Vec<OsString> {
     args.map(|arg| {
@@ -171,9 +192,22 @@ impl TunnelArgs {
         // A saved token is for the saved relay, but whoever names another one may mean the same.
         let token = self.token.as_deref().or(saved.token.as_deref());
         config.token = token.and_then(Token::new);
+        if !token
+            .unwrap_or_default()
+            .trim()
+            .bytes()
+            .all(|byte| byte.is_ascii_graphic())
+        {
+            bail!("the token has a character that no token has; copy it again");
+        }
         config.authorities = self.authorities()?;
+        config.dialect = match self.dialect {
+            DialectChoice::Auto => None,
+            DialectChoice::V2 => Some(Dialect::V2),
+            DialectChoice::Ggrok => Some(Dialect::Ggrok),
+        };
         config.local_timeout = self.local_timeout;
-        config.limits.body = usize::try_from(self.body_limit.as_u64())?;
+        config.limits.body = body_limit(self.body_limit)?;
         Ok(config)
     }
 
@@ -203,6 +237,14 @@ impl TunnelArgs {
         }
         Ok(authorities)
     }
+}
+
+fn body_limit(size: ByteSize) -> anyhow::Result<usize> {
+    // Bodies are held in memory, in several forms.
+    if size > ByteSize::gib(1) {
+        bail!("--body-limit is at most 1GiB");
+    }
+    Ok(usize::try_from(size.as_u64())?)
 }
 
 /// Reads the address of a relay.
@@ -247,6 +289,11 @@ mod tests {
     #[test]
     fn refuses_two_local_servers() {
         let cli = Cli::try_parse_from(["ggrok-client", "3000", "--port", "4000"]);
-        assert!(cli.unwrap_err().to_string().contains("cannot be used with"));
+        assert!(
+            cli.err()
+                .unwrap()
+                .to_string()
+                .contains("cannot be used with")
+        );
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use ggrok_protocol::Limits;
+use ggrok_protocol::{Dialect, Limits};
 use rustls::pki_types::CertificateDer;
 
 use crate::{LocalAddress, RelayAddress};
@@ -19,8 +19,10 @@ pub struct Config {
     pub token: Option<Token>,
     /// Certificate authorities that are trusted besides the platform's.
     pub authorities: Vec<CertificateDer<'static>>,
-    /// How long the local server may take until its response starts. Less than the relay's
-    /// patience, which in ggrok's dialect ends the tunnel.
+    /// The one dialect to speak; none means the best that the relay knows.
+    pub dialect: Option<Dialect>,
+    /// How long the local server may take for its whole response, in ggrok's dialect: less than the
+    /// relay's patience, which there ends the tunnel. Otherwise the relay alone decides.
     pub local_timeout: Duration,
     /// The bounds of the tunnel.
     pub limits: Limits,
@@ -35,6 +37,7 @@ impl Config {
             local,
             token: None,
             authorities: Vec::new(),
+            dialect: None,
             local_timeout: Duration::from_secs(25),
             limits: Limits::default(),
         }

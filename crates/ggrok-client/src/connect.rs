@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use ggrok_protocol::REGISTER_PATH;
-use http::header::{AUTHORIZATION, USER_AGENT};
+use ggrok_protocol::{Dialect, REGISTER_PATH};
+use http::header::{AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL, USER_AGENT};
 use http::{Response, StatusCode, Uri};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::proxy::{SocksV5, Tunnel};
@@ -17,6 +17,7 @@ use tokio_rustls::client::TlsStream;
 use tokio_tungstenite::client_async_with_config;
 use tokio_tungstenite::tungstenite::Error;
 use tokio_tungstenite::tungstenite::client::ClientRequestBuilder;
+use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_util::either::Either;
 use tower_service::Service;
@@ -52,11 +53,15 @@ impl Connector {
     }
 
     /// Connects and registers. Cancel-safe: what has been opened is closed.
-    pub(crate) async fn connect(&self) -> Result<Socket<Stream>, ConnectError> {
+    pub(crate) async fn connect(&self) -> Result<(Socket<Stream>, Dialect), ConnectError> {
         timeout(PATIENCE, async {
-            let stream = self.dial().await?;
-            let stream = self.encrypt(stream).await?;
-            self.register(stream).await
+            let offer = self.config.dialect.unwrap_or(Dialect::V2);
+            match self.register(offer).await {
+                Err(failure) if self.config.dialect.is_none() && failure.is_offer_passed_over() => {
+                    Ok(self.register(Dialect::Ggrok).await?)
+                }
+                registered => Ok(registered?),
+            }
         })
         .await
         .map_err(|_| ConnectError::TimedOut)?
@@ -92,36 +97,74 @@ impl Connector {
         Ok(Either::Right(tls.connect(name, stream).await?))
     }
 
-    async fn register(&self, stream: Stream) -> Result<Socket<Stream>, ConnectError> {
-        let limit = self.config.limits.request_message();
+    async fn register(&self, offer: Dialect) -> Result<(Socket<Stream>, Dialect), Failure> {
+        let stream = self.dial().await?;
+        let stream = self.encrypt(stream).await?;
+        let limit = self.config.limits.request_message(offer);
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER)
             .max_message_size(Some(limit))
             .max_frame_size(Some(limit));
-        let request = self.handshake().map_err(unreachable)?;
-        match client_async_with_config(request, stream, Some(config)).await {
-            Ok((socket, _)) => Ok(Socket::new(socket)),
-            Err(Error::Http(response)) => Err(refusal(&response)),
-            Err(Error::Io(error)) => Err(unreachable(error)),
-            Err(error) => Err(ConnectError::NoRelay(error.to_string())),
-        }
+        let request = self.handshake(offer).map_err(unreachable)?;
+        let (socket, response) = client_async_with_config(request, stream, Some(config)).await?;
+        let dialect = Dialect::chosen(response.headers().get(SEC_WEBSOCKET_PROTOCOL));
+        Ok((Socket::new(socket), dialect))
     }
 
-    fn handshake(&self) -> Result<ClientRequestBuilder, http::Error> {
+    fn handshake(&self, offer: Dialect) -> Result<ClientRequestBuilder, http::Error> {
         let relay = &self.config.relay;
         let uri = Uri::builder()
             .scheme(if relay.is_secure() { "wss" } else { "ws" })
             .authority(relay.authority())
             .path_and_query(REGISTER_PATH)
             .build()?;
-        let request = ClientRequestBuilder::new(uri).with_header(USER_AGENT.as_str(), AGENT);
-        Ok(match &self.config.token {
-            Some(token) => {
-                let bearer = format!("Bearer {}", token.reveal());
-                request.with_header(AUTHORIZATION.as_str(), bearer)
-            }
-            None => request,
-        })
+        let mut request = ClientRequestBuilder::new(uri).with_header(USER_AGENT.as_str(), AGENT);
+        if let Some(name) = offer.subprotocol() {
+            request = request.with_sub_protocol(name);
+        }
+        if let Some(token) = &self.config.token {
+            let bearer = format!("Bearer {}", token.reveal());
+            request = request.with_header(AUTHORIZATION.as_str(), bearer);
+        }
+        Ok(request)
+    }
+}
+
+/// What went wrong before the handshake, or in it.
+enum Failure {
+    Before(ConnectError),
+    Handshake(Error),
+}
+
+impl From<ConnectError> for Failure {
+    fn from(error: ConnectError) -> Self {
+        Self::Before(error)
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Handshake(error)
+    }
+}
+
+impl From<Failure> for ConnectError {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Before(error) => error,
+            Failure::Handshake(Error::Http(response)) => refusal(&response),
+            Failure::Handshake(Error::Io(error)) => unreachable(error),
+            Failure::Handshake(error) => Self::NoRelay(error.to_string()),
+        }
+    }
+}
+
+impl Failure {
+    /// ggrok's own relay knows no subprotocols, and the WebSocket library ends a handshake whose
+    /// offer was passed over.
+    const fn is_offer_passed_over(&self) -> bool {
+        use ProtocolError::SecWebSocketSubProtocolError as Subprotocol;
+        matches!(self, Self::Handshake(Error::Protocol(Subprotocol(_))))
     }
 }
 

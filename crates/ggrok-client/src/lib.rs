@@ -14,10 +14,11 @@ mod run;
 mod serve;
 mod socket;
 mod tls;
+mod upgrade;
 
 pub use address::{AddressError, LocalAddress, RelayAddress};
 pub use config::{Config, Token};
 pub use error::{ConnectError, RunError};
 pub use event::Event;
-pub use ggrok_protocol::Limits;
+pub use ggrok_protocol::{Dialect, Limits};
 pub use run::run;

@@ -9,10 +9,11 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ggrok_protocol::{ERROR_HEADER, Refusal, TunnelBody, remove_hop_by_hop};
-use http::header::HOST;
+use ggrok_protocol::{Dialect, ERROR_HEADER, Refusal, TunnelBody, remove_hop_by_hop};
+use http::header::{HOST, UPGRADE};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body::Body;
+use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
@@ -21,6 +22,7 @@ use tokio::time::timeout;
 pub(crate) use self::body::LocalBody;
 use self::pool::{Connection, Pool};
 use crate::LocalAddress;
+use crate::upgrade::Switched;
 
 /// The local server that a client stands for. Its address is fixed: nothing in a request changes
 /// where it goes.
@@ -29,6 +31,12 @@ pub(crate) struct Local {
     /// How long it may take until its response starts.
     patience: Duration,
     pool: Arc<Pool>,
+}
+
+/// What the local server replied.
+pub(crate) enum Replied {
+    Response(Response<LocalBody>),
+    Upgrade(Switched),
 }
 
 /// Why the local server gave no response.
@@ -70,23 +78,54 @@ impl Local {
     pub(crate) async fn call(
         &self,
         mut request: Request<TunnelBody>,
-    ) -> Result<Response<LocalBody>, LocalError> {
+        dialect: Dialect,
+    ) -> Result<Replied, LocalError> {
         *request.version_mut() = Version::HTTP_11;
         if !request.headers().contains_key(HOST) {
             let host = HeaderValue::from_str(self.address.authority());
-            request
-                .headers_mut()
-                .insert(HOST, host.expect("an authority is a valid value"));
+            let host = host.expect("an authority is a valid value");
+            request.headers_mut().insert(HOST, host);
         }
-        let (response, connection) = timeout(self.patience, self.send(request))
-            .await
-            .map_err(|_| LocalError::TimedOut)??;
+        if request.headers().contains_key(UPGRADE) {
+            return self.upgrade(request).await;
+        }
+        let sent = self.send(request);
+        let (response, connection) = match dialect {
+            Dialect::Ggrok => timeout(self.patience, sent)
+                .await
+                .map_err(|_| LocalError::TimedOut)??,
+            _ => sent.await?,
+        };
+        Ok(Replied::Response(self.onward(response, connection)))
+    }
+
+    /// Asks for an upgrade, on a connection of its own. The request's body is what the visitor will
+    /// send over it.
+    async fn upgrade(&self, request: Request<TunnelBody>) -> Result<Replied, LocalError> {
+        let (head, visitor) = request.into_parts();
+        let request = Request::from_parts(head, TunnelBody::empty());
+        let mut connection = self.connect().await?;
+        let sent = connection.sender.send_request(request).await;
+        let mut response = sent.map_err(LocalError::Broken)?;
+        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            return Ok(Replied::Response(self.onward(response, connection)));
+        }
+        let upgraded = hyper::upgrade::on(&mut response).await;
+        Ok(Replied::Upgrade(Switched {
+            connection: upgraded.map_err(LocalError::Broken)?,
+            response: response.map(drop),
+            visitor,
+        }))
+    }
+
+    /// The response as it goes to the visitor.
+    fn onward(&self, response: Response<Incoming>, connection: Connection) -> Response<LocalBody> {
         let (mut head, body) = response.into_parts();
         remove_hop_by_hop(&mut head.headers);
         // It tells our own answers from the app's, so the app cannot set it.
         head.headers.remove(ERROR_HEADER);
         let body = LocalBody::new(body, connection, Arc::clone(&self.pool));
-        Ok(Response::from_parts(head, body))
+        Response::from_parts(head, body)
     }
 
     /// Sends a request on an idle connection, and on a new one where there is none or the local
@@ -95,7 +134,7 @@ impl Local {
     async fn send(
         &self,
         request: Request<TunnelBody>,
-    ) -> Result<(Response<hyper::body::Incoming>, Connection), LocalError> {
+    ) -> Result<(Response<Incoming>, Connection), LocalError> {
         let mut request = request;
         if let Some(mut connection) = self.pool.take().await {
             let spare = spare(&request);
@@ -114,12 +153,14 @@ impl Local {
 
     async fn connect(&self) -> Result<Connection, LocalError> {
         let stream = self.dial().await.map_err(LocalError::Unreachable)?;
-        let (sender, connection) = http1::handshake(TokioIo::new(stream))
+        let (sender, connection) = http1::Builder::new()
+            .max_headers(MAX_FIELDS)
+            .handshake(TokioIo::new(stream))
             .await
             .map_err(LocalError::Broken)?;
         let task = tokio::spawn(async move {
             // Whoever waits for the response hears of the error; an idle connection may end.
-            connection.await.ok();
+            connection.with_upgrades().await.ok();
         });
         Ok(Connection::new(sender, task.abort_handle()))
     }
@@ -155,6 +196,9 @@ fn spare(request: &Request<TunnelBody>) -> Option<Request<TunnelBody>> {
     *spare.headers_mut() = request.headers().clone();
     Some(spare)
 }
+
+/// Fields that a response may have. The library's own limit is 100, and some apps set more cookies.
+const MAX_FIELDS: usize = 500;
 
 /// How long the local server may take to accept a connection.
 const CONNECT: Duration = Duration::from_secs(5);

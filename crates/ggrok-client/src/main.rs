@@ -12,6 +12,7 @@ use anyhow::Context;
 use clap::Parser;
 use ggrok_client::{ConnectError, Event, RunError};
 use tracing::level_filters::LevelFilter;
+use tracing_appender::non_blocking::WorkerGuard;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
@@ -27,7 +28,7 @@ async fn main() -> ExitCode {
     let result = match (cli.command, &cli.tunnel.proxy_server) {
         (Some(Command::Login { server, token }), _) => login(server, token),
         (Some(Command::Config { action }), _) => config(action.unwrap_or(ConfigAction::Show)),
-        (None, Some(server)) => save(|saved| saved.server = Some(server.clone())),
+        (None, Some(server)) => save_server(server.clone()),
         (None, None) => return tunnel(&cli.tunnel).await,
     };
     match result {
@@ -45,7 +46,7 @@ fn fail(error: &anyhow::Error, code: u8) -> ExitCode {
 }
 
 async fn tunnel(args: &TunnelArgs) -> ExitCode {
-    start_log(args.log_level);
+    let _log = start_log(args.log_level);
     let (config, shutdown) = match (args.config(), signals()) {
         (Ok(config), Ok(shutdown)) => (config, shutdown),
         (Err(error), _) => return fail(&error, USAGE),
@@ -107,10 +108,8 @@ fn config(action: ConfigAction) -> anyhow::Result<()> {
             key: Key::Server,
             value,
         } => {
-            let server =
-                value.context("give the relay, like: config set server relay.example.com")?;
-            cli::relay(&server)?;
-            save(|saved| saved.server = Some(server))?;
+            let server = value.context("give the relay, like: config set server relay.example.com");
+            save_server(server?)?;
         }
         ConfigAction::Set {
             key: Key::Token,
@@ -143,6 +142,11 @@ fn ask_unless(token: Option<String>) -> anyhow::Result<Option<String>> {
     Ok((!token.is_empty()).then(|| token.to_owned()))
 }
 
+fn save_server(server: String) -> anyhow::Result<()> {
+    cli::relay(&server)?;
+    save(|saved| saved.server = Some(server))
+}
+
 fn save(change: impl FnOnce(&mut Settings)) -> anyhow::Result<()> {
     let path = settings::path()?;
     Settings::change(&path, change)?;
@@ -150,18 +154,21 @@ fn save(change: impl FnOnce(&mut Settings)) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn start_log(level: LevelFilter) {
+/// Starts the log, which a thread of its own writes, as the console is.
+fn start_log(level: LevelFilter) -> WorkerGuard {
+    let (stderr, guard) = tracing_appender::non_blocking(io::stderr());
     // Libraries below have their say only when something is wrong: their debug lines show fields
     // of requests.
     let ours = Targets::new()
         .with_default(level.min(LevelFilter::WARN))
         .with_target("ggrok", level);
     let lines = tracing_subscriber::fmt::layer()
-        .with_writer(io::stderr)
+        .with_writer(stderr)
         .with_ansi(io::stderr().is_terminal());
     tracing_subscriber::registry()
         .with(lines.with_filter(ours))
         .init();
+    guard
 }
 
 /// Waits for the first request to stop.

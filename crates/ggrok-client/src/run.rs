@@ -1,21 +1,25 @@
 //! A client's life: connect, serve, and connect again.
 
 use std::convert::Infallible;
-use std::pin::{Pin, pin};
+use std::future::pending;
+use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ggrok_protocol::{Ending, SessionError};
+use ggrok_protocol::{Ending, Limits, SessionError};
+use tokio::task::{Id, JoinSet};
 use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
 
 use crate::backoff::Backoff;
 use crate::connect::Connector;
 use crate::local::Local;
-use crate::serve::{Observer, serve};
+use crate::serve::Service;
 use crate::{Config, Event, RunError};
 
 /// Shows a local server at a relay's address until `shutdown` is done, and connects again whenever
-/// the connection is lost. `observer` is told what happens; it must not block.
+/// the connection is lost. Where the relay says that it will stop, the next connection is opened
+/// while the calls of the old one finish. `observer` is told what happens; it must not block.
 ///
 /// # Errors
 /// Where trying again is pointless: see [`ConnectError::is_final`](crate::ConnectError::is_final),
@@ -25,54 +29,60 @@ pub async fn run(
     observer: impl Fn(Event) + Send + Sync + 'static,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), RunError> {
-    let client = Client {
-        connector: Connector::new(config.clone())?,
+    let stop = CancellationToken::new();
+    let service = Service {
         local: Arc::new(Local::new(config.local.clone(), config.local_timeout)),
         observer: Arc::new(observer),
-        config,
+        limits: Limits {
+            call_timeout: config.local_timeout,
+            ..config.limits
+        },
+        stop: stop.clone(),
     };
-    let shutdown = pin!(shutdown);
+    let client = Client {
+        url: config.relay.public_url(),
+        connector: Connector::new(config)?,
+        service,
+    };
+    let stopping = async {
+        shutdown.await;
+        stop.cancel();
+        pending().await
+    };
     tokio::select! {
-        ended = client.stay_connected(shutdown) => ended,
+        ended = client.stay_connected() => ended,
         never = client.tend_local() => match never {},
+        never = stopping => never,
     }
 }
 
 struct Client {
-    config: Config,
+    url: String,
     connector: Connector,
-    local: Arc<Local>,
-    observer: Observer,
+    service: Service,
 }
 
+/// Connections that serve: the newest, and those to relays that are about to stop.
+type Connections = JoinSet<Result<Ending, SessionError>>;
+
 impl Client {
-    async fn stay_connected(
-        &self,
-        mut shutdown: Pin<&mut impl Future<Output = ()>>,
-    ) -> Result<(), RunError> {
+    async fn stay_connected(&self) -> Result<(), RunError> {
         let mut backoff = Backoff::new();
         let mut met = false;
-        loop {
-            let connected = tokio::select! {
-                connected = self.connector.connect() => connected,
-                () = &mut shutdown => return Ok(()),
-            };
+        let mut connections = Connections::new();
+        while let Some(connected) = self.unless_stopped(self.connector.connect()).await {
             let reason = match connected {
-                Ok(socket) => {
+                Ok((socket, dialect)) => {
                     met = true;
-                    let url = self.config.relay.public_url();
-                    (self.observer)(Event::Ready { url });
                     let since = Instant::now();
-                    let limits = self.config.limits;
-                    let served = serve(
-                        socket,
-                        limits,
-                        &self.local,
-                        &self.observer,
-                        shutdown.as_mut(),
-                    );
-                    let Some(ended) = served.await else {
-                        return Ok(());
+                    let going_away = CancellationToken::new();
+                    let service = self.service.clone();
+                    let serving = service.serve(socket, dialect, going_away.clone());
+                    let newest = connections.spawn(serving).id();
+                    let url = self.url.clone();
+                    (self.service.observer)(Event::Ready { url });
+                    let Some(ended) = ended(&mut connections, newest, &going_away).await else {
+                        continue;
                     };
                     if since.elapsed() >= LASTING {
                         backoff.reset();
@@ -82,22 +92,51 @@ impl Client {
                 Err(error) if error.is_final(met) => return Err(error.into()),
                 Err(error) => error.to_string(),
             };
-            let retry_in = backoff.next();
-            (self.observer)(Event::Waiting { reason, retry_in });
-            tokio::select! {
-                () = sleep(retry_in) => {}
-                () = &mut shutdown => return Ok(()),
+            if self.service.stop.is_cancelled() {
+                break;
             }
+            let retry_in = backoff.next();
+            (self.service.observer)(Event::Waiting { reason, retry_in });
+            self.unless_stopped(sleep(retry_in)).await;
         }
+        // Each of them has heard of the stop, and says farewell.
+        while connections.join_next().await.is_some() {}
+        Ok(())
+    }
+
+    async fn unless_stopped<F: Future>(&self, future: F) -> Option<F::Output> {
+        self.service.stop.run_until_cancelled(future).await
     }
 
     /// Tells whether the local server is there, and closes idle connections to it.
     async fn tend_local(&self) -> Infallible {
-        if !self.local.answers().await {
-            let address = self.local.address().clone();
-            (self.observer)(Event::LocalDown { address });
+        let local = &self.service.local;
+        if !local.answers().await {
+            let address = local.address().clone();
+            (self.service.observer)(Event::LocalDown { address });
         }
-        self.local.close_idle().await
+        local.close_idle().await
+    }
+}
+
+/// Waits until the newest connection has ended, and returns how; or until its relay is going away,
+/// and returns nothing.
+async fn ended(
+    connections: &mut Connections,
+    newest: Id,
+    going_away: &CancellationToken,
+) -> Option<Result<Ending, SessionError>> {
+    loop {
+        tokio::select! {
+            biased;
+            Some(joined) = connections.join_next_with_id() => match joined {
+                Ok((id, ended)) if id == newest => return Some(ended),
+                // An older one has done its part.
+                Ok(_) => {}
+                Err(panicked) => resume_unwind(panicked.into_panic()),
+            },
+            () = going_away.cancelled() => return None,
+        }
     }
 }
 
@@ -114,4 +153,4 @@ fn reason(ended: Result<Ending, SessionError>) -> Result<String, RunError> {
 }
 
 /// A connection that lasted so long was a good one.
-const LASTING: Duration = Duration::from_secs(10);
+const LASTING: Duration = Duration::from_secs(3);

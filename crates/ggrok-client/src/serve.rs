@@ -1,64 +1,84 @@
 //! The calls of one connection, answered until it ends.
 
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Instant;
 
-use ggrok_protocol::{Dialect, Ending, IncomingCall, Limits, SessionError, Transport, accept};
+use ggrok_protocol::{
+    Arrival, Dialect, Ending, IncomingCall, Limits, SessionError, Transport, accept,
+};
 use http::header::ACCEPT;
 use http_body_util::Full;
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
-use crate::Event;
-use crate::local::Local;
+use crate::local::{Local, Replied};
+use crate::{Event, upgrade};
 
 /// Who watches a client.
 pub(crate) type Observer = Arc<dyn Fn(Event) + Send + Sync>;
 
-/// Answers the calls that come over a transport until it ends, and returns how; or until `shutdown`
-/// is done, and returns nothing. Then the relay is told, and the calls that run are given up.
-pub(crate) async fn serve(
-    transport: impl Transport,
-    limits: Limits,
-    local: &Arc<Local>,
-    observer: &Observer,
-    mut shutdown: Pin<&mut impl Future<Output = ()>>,
-) -> Option<Result<Ending, SessionError>> {
-    let (mut incoming, session) = accept(Dialect::Ggrok, limits);
-    let mut session = pin!(session.run(transport));
-    let mut answers = JoinSet::new();
-    loop {
-        tokio::select! {
-            ended = &mut session => return Some(ended),
-            Some(call) = incoming.next() => {
-                answers.spawn(answer(call, Arc::clone(local), Arc::clone(observer)));
-            }
-            Some(_) = answers.join_next() => {}
-            () = &mut shutdown => break,
-        }
-    }
-    drop(incoming);
-    if let Err(error) = session.await {
-        tracing::debug!(%error, "the relay did not take its farewell");
-    }
-    None
+/// What answering needs.
+#[derive(Clone)]
+pub(crate) struct Service {
+    pub(crate) local: Arc<Local>,
+    pub(crate) observer: Observer,
+    pub(crate) limits: Limits,
+    /// When to stop: then the relay is told, and the calls that run are given up.
+    pub(crate) stop: CancellationToken,
 }
 
-/// Answers one call: with the local server's response, or with the reason why there is none.
-async fn answer(call: IncomingCall, local: Arc<Local>, observer: Observer) {
+impl Service {
+    /// Answers the calls that come over a transport until it ends, and returns how. `going_away` is
+    /// cancelled when the relay says that it will stop.
+    pub(crate) async fn serve(
+        self,
+        transport: impl Transport,
+        dialect: Dialect,
+        going_away: CancellationToken,
+    ) -> Result<Ending, SessionError> {
+        let (mut incoming, session) = accept(dialect, self.limits);
+        let mut session = pin!(session.run(transport));
+        let mut answers = JoinSet::new();
+        loop {
+            tokio::select! {
+                ended = &mut session => return ended,
+                Some(arrival) = incoming.next() => match arrival {
+                    Arrival::Call(call) => {
+                        answers.spawn(answer(call, dialect, self.clone()));
+                    }
+                    Arrival::GoAway => going_away.cancel(),
+                },
+                Some(_) = answers.join_next() => {}
+                () = self.stop.cancelled() => break,
+            }
+        }
+        drop(incoming);
+        session.await
+    }
+}
+
+/// Answers one call: with the local server's response, or with the reason why there is none. Where
+/// nobody wants the answer any more, the request to the local server ends with this.
+async fn answer(call: IncomingCall, dialect: Dialect, service: Service) {
     let started = Instant::now();
     let IncomingCall { request, responder } = call;
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let accept = request.headers().get(ACCEPT).cloned();
-    let (status, error) = match local.call(request).await {
-        Ok(response) => (responder.respond(response).await, None),
+    let replied = tokio::select! {
+        replied = service.local.call(request, dialect) => replied,
+        () = responder.cancelled() => return,
+    };
+    let (status, error) = match replied {
+        Ok(Replied::Response(response)) => (responder.respond(response).await, None),
+        Ok(Replied::Upgrade(switched)) => (upgrade::splice(switched, responder).await, None),
         Err(error) => {
             let refusal = error.refusal().response(accept.as_ref());
             let status = responder.respond(refusal.map(Full::new)).await;
             (status, Some(error.to_string()))
         }
     };
-    observer(Event::Answered {
+    (service.observer)(Event::Answered {
         method,
         path,
         status,

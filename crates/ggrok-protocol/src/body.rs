@@ -5,18 +5,27 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use http_body_util::Full;
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::TransportError;
+use crate::BodyError;
+use crate::v2;
 
-/// The body of a request or response that came through a tunnel: whole, since the dialects so far
-/// carry one message each way. Its bytes count against the tunnel's
-/// [`held`](crate::Limits::held) bytes until it is dropped.
+/// The body of a request or response that came through a tunnel.
+///
+/// It is whole where the dialect carries one message each way, and streamed otherwise. Then reading
+/// it lets the other side send more, and dropping it before its end gives the call up. Bytes that
+/// it holds count against the tunnel's [`held`](crate::Limits::held) ones.
 #[derive(Debug)]
-pub struct TunnelBody {
-    whole: Full<Bytes>,
-    _held: Option<OwnedSemaphorePermit>,
+pub struct TunnelBody(Kind);
+
+#[derive(Debug)]
+enum Kind {
+    Whole {
+        bytes: Bytes,
+        _held: Option<OwnedSemaphorePermit>,
+    },
+    Response(v2::ResponseBody),
+    Request(v2::RequestBody),
 }
 
 impl TunnelBody {
@@ -27,31 +36,53 @@ impl TunnelBody {
     }
 
     pub(crate) fn whole(bytes: Bytes, held: Option<OwnedSemaphorePermit>) -> Self {
-        Self {
-            whole: Full::new(bytes),
-            _held: held,
-        }
+        Self(Kind::Whole { bytes, _held: held })
+    }
+
+    pub(crate) const fn response(body: v2::ResponseBody) -> Self {
+        Self(Kind::Response(body))
+    }
+
+    pub(crate) const fn request(body: v2::RequestBody) -> Self {
+        Self(Kind::Request(body))
     }
 }
 
+/// A body that is whole is still given out in slices: whoever writes it to a slow socket takes no
+/// more than it can write, and the bytes stay counted until the last slice is taken.
+const SLICE: usize = 64 << 10;
+
 impl Body for TunnelBody {
     type Data = Bytes;
-    type Error = TransportError;
+    type Error = BodyError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, TransportError>>> {
-        Pin::new(&mut self.whole)
-            .poll_frame(cx)
-            .map_err(|never| match never {})
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match &mut self.0 {
+            Kind::Whole { bytes, .. } => {
+                let slice = bytes.split_to(bytes.len().min(SLICE));
+                Poll::Ready((!slice.is_empty()).then(|| Ok(Frame::data(slice))))
+            }
+            Kind::Response(body) => Pin::new(body).poll_frame(cx),
+            Kind::Request(body) => Pin::new(body).poll_frame(cx),
+        }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.whole.is_end_stream()
+        match &self.0 {
+            Kind::Whole { bytes, .. } => bytes.is_empty(),
+            Kind::Response(body) => body.is_end_stream(),
+            Kind::Request(body) => body.is_end_stream(),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.whole.size_hint()
+        match &self.0 {
+            Kind::Whole { bytes, .. } => SizeHint::with_exact(bytes.len() as u64),
+            Kind::Response(body) => body.size_hint(),
+            Kind::Request(body) => body.size_hint(),
+        }
     }
 }

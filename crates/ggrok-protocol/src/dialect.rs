@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use http::HeaderValue;
+
 /// Where a client registers: a WebSocket handshake at this path of the relay. The Host of that
 /// handshake is the host that the client serves.
 pub const REGISTER_PATH: &str = "/$$ggrok";
@@ -10,19 +12,43 @@ pub const REGISTER_PATH: &str = "/$$ggrok";
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Dialect {
+    /// `ggrok.v2`: many calls at once, streamed.
+    V2,
     /// ggrok's own: one JSON envelope each way, one call at a time.
     Ggrok,
 }
 
 impl Dialect {
-    /// Every dialect that there is.
-    pub const ALL: &[Self] = &[Self::Ggrok];
+    /// Every dialect that there is, best first.
+    pub const ALL: &[Self] = &[Self::V2, Self::Ggrok];
+
+    /// The WebSocket subprotocol by which a dialect is offered and chosen (RFC 6455, section 1.9).
+    /// ggrok's own has none: it is what is spoken where nothing is chosen.
+    #[must_use]
+    pub const fn subprotocol(self) -> Option<&'static str> {
+        match self {
+            Self::V2 => Some("ggrok.v2"),
+            Self::Ggrok => None,
+        }
+    }
+
+    /// The dialect of a handshake that chose this subprotocol, or none.
+    #[must_use]
+    pub fn chosen(subprotocol: Option<&HeaderValue>) -> Self {
+        let chosen = |dialect: &&Self| {
+            let name = dialect.subprotocol();
+            name.is_some_and(|name| subprotocol.is_some_and(|chosen| chosen == name))
+        };
+        let dialect = Self::ALL.iter().find(chosen);
+        dialect.copied().unwrap_or(Self::Ggrok)
+    }
 }
 
 impl fmt::Display for Dialect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Ggrok => f.write_str("ggrok"),
-        }
+        f.write_str(match self {
+            Self::V2 => "ggrok.v2",
+            Self::Ggrok => "ggrok",
+        })
     }
 }

@@ -1,5 +1,7 @@
 //! What can go wrong on a tunnel: with one call, with its envelope, with the whole session.
 
+use std::fmt;
+
 use http::HeaderName;
 
 use crate::Ending;
@@ -22,12 +24,18 @@ pub enum CallError {
     /// The request body is over [`Limits::body`](crate::Limits::body).
     #[error("the request body is over the limit of this tunnel")]
     BodyTooLarge,
+    /// The client's answer is a message over the limit, which ends the tunnel too.
+    #[error("the client's answer is over the limit of this tunnel")]
+    AnswerTooLarge,
     /// The request body stalled for [`Limits::body_idle`](crate::Limits::body_idle).
     #[error("the request body stalled")]
     BodyStalled,
     /// The request body broke off.
     #[error("the request body broke off: {0}")]
     BodyBroken(String),
+    /// The client gave the call up.
+    #[error("the client reset the call: {0}")]
+    Reset(ResetCode),
     /// The dialect cannot carry this request.
     #[error(transparent)]
     Encode(#[from] EncodeError),
@@ -118,6 +126,13 @@ pub enum SessionError {
     /// second request before the first was answered.
     #[error("the peer sent a message out of turn")]
     OutOfTurn,
+    /// The peer sent a message that is no frame.
+    #[error("the peer sent a message that is no frame")]
+    NoFrame,
+    /// The peer sent a frame that breaks the rules: over its window, behind the end of a body, or
+    /// with an id that is not new.
+    #[error("the peer broke the rules of a call")]
+    Violation,
     /// The peer sent something that is no envelope of the dialect.
     #[error("the peer sent a message that is {0}")]
     NoEnvelope(String),
@@ -130,11 +145,85 @@ impl SessionError {
             Self::Transport(TransportError::TooBig) => Ending::TooBig,
             Self::Transport(TransportError::Violation(_))
             | Self::OutOfTurn
-            | Self::NoEnvelope(_) => Ending::Violation,
+            | Self::NoEnvelope(_)
+            | Self::NoFrame
+            | Self::Violation => Ending::Violation,
             Self::CallTimedOut => Ending::TimedOut,
             Self::Transport(TransportError::Lost(_)) | Self::Dead | Self::Stalled => {
                 Ending::GoingAway
             }
+        }
+    }
+}
+
+/// Why a streamed body broke off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BodyError {
+    /// The other side gave it up.
+    #[error("the other side reset the call: {0}")]
+    Reset(ResetCode),
+    /// The tunnel ended.
+    #[error("the tunnel closed")]
+    Closed,
+}
+
+/// Why one side gives a call up before its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResetCode {
+    /// Nobody wants it any more: the visitor left.
+    Cancelled,
+    /// The local server broke off.
+    Broken,
+    /// There are too many calls, or bytes.
+    Refused,
+    /// The head does not parse.
+    Malformed,
+    /// The call was dropped without an answer.
+    Unanswered,
+    /// A body stalled.
+    TimedOut,
+    /// Any other code.
+    Other(u16),
+}
+
+impl ResetCode {
+    /// Reads the code of a Reset frame.
+    pub(crate) const fn from_number(number: u16) -> Self {
+        match number {
+            1 => Self::Cancelled,
+            2 => Self::Broken,
+            3 => Self::Refused,
+            4 => Self::Malformed,
+            5 => Self::Unanswered,
+            6 => Self::TimedOut,
+            other => Self::Other(other),
+        }
+    }
+
+    /// The code of the Reset frame.
+    pub(crate) const fn number(self) -> u16 {
+        match self {
+            Self::Cancelled => 1,
+            Self::Broken => 2,
+            Self::Refused => 3,
+            Self::Malformed => 4,
+            Self::Unanswered => 5,
+            Self::TimedOut => 6,
+            Self::Other(number) => number,
+        }
+    }
+}
+
+impl fmt::Display for ResetCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cancelled => f.write_str("cancelled"),
+            Self::Broken => f.write_str("broken off"),
+            Self::Refused => f.write_str("refused"),
+            Self::Malformed => f.write_str("malformed"),
+            Self::Unanswered => f.write_str("unanswered"),
+            Self::TimedOut => f.write_str("timed out"),
+            Self::Other(number) => write!(f, "code {number}"),
         }
     }
 }

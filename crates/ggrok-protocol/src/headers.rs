@@ -11,16 +11,37 @@ use http::request::Parts;
 
 use crate::EncodeError;
 
+/// Fields that one message may have, above what the HTTP libraries at both ends take.
+pub(crate) const MAX_FIELDS: usize = 1000;
+
 /// Removes the fields that concern one connection and not the message (RFC 9110, section 7.6.1):
 /// first those that Connection names, then the known ones. Host and Content-Length stay even
-/// where Connection names them, since a peer must not unframe or reroute a message that way.
+/// where Connection names them, since a peer must not unframe or reroute a message that way. So
+/// does `TE: trailers`, which every hop may say for itself.
 pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
+    let takes_trailers = takes_trailers(headers);
     for name in named_by_connection(headers) {
         headers.remove(name);
     }
     for name in HOP_BY_HOP {
         headers.remove(name);
     }
+    if takes_trailers {
+        headers.insert(TE, HeaderValue::from_static("trailers"));
+    }
+}
+
+fn takes_trailers(headers: &HeaderMap) -> bool {
+    let codings = headers.get_all(TE).iter();
+    codings
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"))
+}
+
+/// Removes the fields that speak of trailers, for a dialect that carries none.
+pub(crate) fn remove_trailer_fields(headers: &mut HeaderMap) {
+    headers.remove(TE);
+    headers.remove(TRAILER);
 }
 
 fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
@@ -40,11 +61,11 @@ pub fn requested_upgrade(head: &Parts) -> Option<&HeaderValue> {
     let protocol = head.headers.get(UPGRADE)?;
     let asked = head.version == Version::HTTP_11
         && named_by_connection(&head.headers).contains(&UPGRADE)
-        && protocol != "h2c";
+        && !protocol.as_bytes().eq_ignore_ascii_case(b"h2c");
     asked.then_some(protocol)
 }
 
-const HOP_BY_HOP: [HeaderName; 10] = [
+const HOP_BY_HOP: [HeaderName; 9] = [
     CONNECTION,
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),
@@ -52,7 +73,6 @@ const HOP_BY_HOP: [HeaderName; 10] = [
     PROXY_AUTHENTICATE,
     PROXY_AUTHORIZATION,
     TE,
-    TRAILER,
     TRANSFER_ENCODING,
     UPGRADE,
 ];
@@ -106,7 +126,7 @@ mod tests {
             ("x-a", b"2"),
             ("keep-alive", b"timeout=5"),
             ("transfer-encoding", b"chunked"),
-            ("te", b"trailers"),
+            ("te", b"gzip, trailers"),
             ("upgrade", b"h2c"),
             ("x-b", b"stays"),
         ]);
@@ -114,6 +134,7 @@ mod tests {
         let left = map(&[
             ("host", b"a.example"),
             ("content-length", b"2"),
+            ("te", b"trailers"),
             ("x-b", b"stays"),
         ]);
         assert_eq!(headers, left);

@@ -21,15 +21,20 @@ mod limits;
 mod message;
 mod pulse;
 mod refusal;
+mod splice;
 mod tunnel;
 mod unary;
+mod v2;
 mod wire;
 
 pub use body::TunnelBody;
 pub use dialect::{Dialect, REGISTER_PATH};
-pub use error::{CallError, DecodeError, EncodeError, SessionError, TransportError};
+pub use error::{
+    BodyError, CallError, DecodeError, EncodeError, ResetCode, SessionError, TransportError,
+};
 pub use headers::{remove_hop_by_hop, requested_upgrade};
 pub use limits::Limits;
 pub use message::{Ending, Message, Transport};
 pub use refusal::{ERROR_HEADER, Refusal};
-pub use tunnel::{Incoming, IncomingCall, Responder, Session, Tunnel, accept, open};
+pub use splice::{SocketBody, SocketFeed, socket_body, splice};
+pub use tunnel::{Arrival, Incoming, IncomingCall, Responder, Session, Tunnel, accept, open};

@@ -2,18 +2,27 @@
 
 use std::time::Duration;
 
+use crate::Dialect;
+
 /// The bounds of one tunnel. Each end enforces its own.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// Bytes of one request or response body that a dialect without streaming will hold.
     pub body: usize,
-    /// Bytes of all bodies that the relay holds for one tunnel. A call that does not fit is
-    /// refused, or waits with its response until slow visitors have taken theirs.
+    /// Bytes of all bodies that one end holds for one tunnel. Without streaming, a call whose
+    /// request or response does not fit is refused. With streaming, it is what the windows of all
+    /// calls may come to.
     pub held: usize,
     /// Calls of one tunnel, waiting or running; beyond it a call is refused.
     pub calls: usize,
-    /// How long a call may take, from its last request byte to its response.
+    /// How long a call may take in a dialect without streaming, from its last request byte to its
+    /// whole response. Then the relay ends the tunnel, since order is all that such a dialect has;
+    /// so the client, which only refuses that response, should have a little less.
     pub call_timeout: Duration,
+    /// How long a response may take to start in a dialect that streams. Then only the call ends.
+    pub answer_timeout: Duration,
+    /// How long a streamed body may pause, because either side does. Not for upgraded connections.
+    pub stream_idle: Duration,
     /// How long a visitor may be silent while it sends a request body.
     pub body_idle: Duration,
     /// How often each end pings. Platform routers cut a WebSocket after 55 s of silence.
@@ -30,6 +39,9 @@ impl Default for Limits {
             calls: 1000,
             // Heroku's router gives up after 30 s, and tells the visitor nothing of use.
             call_timeout: Duration::from_secs(28),
+            // Long polls are common; a platform's router has its own, shorter limit.
+            answer_timeout: Duration::from_secs(300),
+            stream_idle: Duration::from_secs(300),
             body_idle: Duration::from_secs(28),
             ping_every: Duration::from_secs(15),
             dead_after: Duration::from_secs(40),
@@ -38,18 +50,26 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// The largest WebSocket message, in bytes, that a relay with these limits should read: a
-    /// response body in base64 and its head.
+    /// The largest WebSocket message, in bytes, that a relay with these limits should read. In
+    /// ggrok's dialect it holds a body in base64, otherwise a frame.
     #[must_use]
-    pub const fn response_message(&self) -> usize {
-        self.body.div_ceil(3).saturating_mul(4).saturating_add(HEAD)
+    pub const fn response_message(&self, dialect: Dialect) -> usize {
+        let body = match dialect {
+            Dialect::V2 => 0,
+            Dialect::Ggrok => self.body.div_ceil(3).saturating_mul(4),
+        };
+        body.saturating_add(HEAD)
     }
 
-    /// The largest WebSocket message, in bytes, that a client with these limits should read: a
-    /// request body as JSON text, where one byte may take six (`\u0001`), and its head.
+    /// The largest WebSocket message, in bytes, that a client with these limits should read. In
+    /// ggrok's dialect it holds a body as JSON text, where one byte may take six (`\u0001`).
     #[must_use]
-    pub const fn request_message(&self) -> usize {
-        self.body.saturating_mul(6).saturating_add(HEAD)
+    pub const fn request_message(&self, dialect: Dialect) -> usize {
+        let body = match dialect {
+            Dialect::V2 => 0,
+            Dialect::Ggrok => self.body.saturating_mul(6),
+        };
+        body.saturating_add(HEAD)
     }
 
     /// The bytes that [`held`](Self::held) comes to: never less than two of the largest bodies,
@@ -60,5 +80,5 @@ impl Limits {
     }
 }
 
-/// Room for a head in an envelope: more than any HTTP server takes.
+/// Room for a head: more than any HTTP server takes, and far above a frame of data.
 const HEAD: usize = 1 << 20;

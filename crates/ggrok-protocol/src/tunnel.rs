@@ -6,16 +6,20 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
 
-use crate::unary;
 use crate::{CallError, Dialect, Ending, Limits, SessionError, Transport, TunnelBody};
+use crate::{unary, v2};
 
 /// Makes the relay's end of a tunnel, for a client that is about to be let in. Calls may be made
 /// at once; they wait until the session runs.
 pub fn open(dialect: Dialect, limits: Limits) -> (Tunnel, Session) {
     match dialect {
+        Dialect::V2 => {
+            let (line, session) = v2::open(limits);
+            (Tunnel(Line::V2(line)), Session(End::V2(session)))
+        }
         Dialect::Ggrok => {
             let (line, session) = unary::open(limits);
-            (Tunnel(line), Session(End::UnaryRelay(session)))
+            (Tunnel(Line::Unary(line)), Session(End::UnaryRelay(session)))
         }
     }
 }
@@ -23,9 +27,14 @@ pub fn open(dialect: Dialect, limits: Limits) -> (Tunnel, Session) {
 /// Makes the client's end of a tunnel, for a relay that has let the client in.
 pub fn accept(dialect: Dialect, limits: Limits) -> (Incoming, Session) {
     match dialect {
+        Dialect::V2 => {
+            let (arrivals, session) = v2::accept(limits);
+            (Incoming(Source::V2(arrivals)), Session(End::V2(session)))
+        }
         Dialect::Ggrok => {
             let (calls, session) = unary::accept(limits);
-            (Incoming(calls), Session(End::UnaryClient(session)))
+            let incoming = Incoming(Source::Unary(calls));
+            (incoming, Session(End::UnaryClient(session)))
         }
     }
 }
@@ -33,30 +42,55 @@ pub fn accept(dialect: Dialect, limits: Limits) -> (Incoming, Session) {
 /// The relay's handle on a tunnel. Clones are the same tunnel; when the last one is dropped, the
 /// session ends.
 #[derive(Clone)]
-pub struct Tunnel(unary::Line);
+pub struct Tunnel(Line);
+
+#[derive(Clone)]
+enum Line {
+    Unary(unary::Line),
+    V2(v2::Line),
+}
 
 impl Tunnel {
     /// Sends a request through the tunnel and waits for its response.
     ///
-    /// Hop-by-hop fields of both are left out (RFC 9110, section 7.6.1), request trailers too.
-    /// Dropping the future gives the response up; ggrok's dialect has no word for that, so the
+    /// The request must have no hop-by-hop fields (see
+    /// [`remove_hop_by_hop`](crate::remove_hop_by_hop)) but `Connection: upgrade` with an Upgrade
+    /// field, which asks for one. It is granted where the response is a 101: then both bodies are
+    /// the two directions of a connection of bytes.
+    ///
+    /// Dropping the future gives the call up. ggrok's dialect has no word for that, so there the
     /// next call waits until the unwanted answer has come.
     ///
     /// # Errors
-    /// Every [`CallError`]. A call that ends with [`CallError::Closed`] or
+    /// Every [`CallError`]. A call that ends with [`CallError::Closed`], [`CallError::Reset`] or
     /// [`CallError::TimedOut`] may have reached the local server.
     pub async fn call<B>(&self, request: Request<B>) -> Result<Response<TunnelBody>, CallError>
     where
-        B: Body<Data = Bytes>,
+        B: Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: fmt::Display,
     {
-        self.0.call(request).await
+        match &self.0 {
+            Line::Unary(line) => line.call(request).await,
+            Line::V2(line) => line.call(request).await,
+        }
+    }
+
+    /// Tells the client that no new calls will come, so that it can look for another relay. A
+    /// client of ggrok's dialect cannot be told.
+    pub fn go_away(&self) {
+        match &self.0 {
+            Line::Unary(_) => {}
+            Line::V2(line) => line.go_away(),
+        }
     }
 
     /// Ends the tunnel and tells the client why. Calls under way end with
     /// [`CallError::Closed`]. The first reason given counts.
     pub fn close(&self, why: Ending) {
-        self.0.close(why);
+        match &self.0 {
+            Line::Unary(line) => line.close(why),
+            Line::V2(line) => line.close(why),
+        }
     }
 }
 
@@ -68,50 +102,104 @@ impl fmt::Debug for Tunnel {
 
 /// The client's handle on a tunnel: what the relay calls. When it is dropped, the session ends.
 #[derive(Debug)]
-pub struct Incoming(unary::Calls);
+pub struct Incoming(Source);
+
+#[derive(Debug)]
+enum Source {
+    Unary(unary::Calls),
+    V2(v2::Arrivals),
+}
+
+/// What comes in at the client.
+#[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all are calls, and are moved once"
+)]
+pub enum Arrival {
+    /// A call that wants to be answered.
+    Call(IncomingCall),
+    /// The relay is about to stop: no new calls will come, those that run may finish.
+    GoAway,
+}
 
 impl Incoming {
-    /// Waits for the next call; `None` when the session has ended. Cancel-safe.
-    pub async fn next(&mut self) -> Option<IncomingCall> {
-        self.0.recv().await
+    /// Waits for what comes next; `None` when the session has ended. Cancel-safe.
+    pub async fn next(&mut self) -> Option<Arrival> {
+        match &mut self.0 {
+            Source::Unary(calls) => calls.recv().await.map(Arrival::Call),
+            Source::V2(arrivals) => Some(match arrivals.next().await? {
+                Some((request, answer)) => Arrival::Call(IncomingCall {
+                    request,
+                    responder: Responder(Owed::V2(answer)),
+                }),
+                None => Arrival::GoAway,
+            }),
+        }
     }
 }
 
 /// One call that wants to be answered.
 #[derive(Debug)]
 pub struct IncomingCall {
-    /// The request, with its target as the visitor sent it and without hop-by-hop fields.
+    /// The request, with its target as the visitor sent it and without hop-by-hop fields. Where
+    /// the visitor asks for an upgrade it has `Connection: upgrade` and an Upgrade field.
     pub request: Request<TunnelBody>,
     /// Where its response goes.
     pub responder: Responder,
 }
 
-/// Where the response of one call goes. Dropping it answers 502, so nobody can forget to answer.
+/// Where the response of one call goes. Dropping it tells the visitor so by a 502, so nobody can
+/// forget to answer.
 #[derive(Debug)]
-pub struct Responder(pub(crate) unary::Turn);
+pub struct Responder(Owed);
+
+#[derive(Debug)]
+enum Owed {
+    Unary(unary::Turn),
+    V2(v2::Answer),
+}
 
 impl Responder {
-    /// Answers the call. A response that the dialect cannot carry, or whose body is too large or
-    /// breaks off, is replaced by a 502 that says so; the status that went out is returned.
-    /// Hop-by-hop fields are left out.
+    pub(crate) const fn unary(turn: unary::Turn) -> Self {
+        Self(Owed::Unary(turn))
+    }
+
+    /// Answers the call, and returns the status that went out when the body has been sent or given
+    /// up. The response must have no hop-by-hop fields; a 101 keeps its Upgrade field, and its body
+    /// is what the local server sends from then on.
+    ///
+    /// A body that breaks off reaches the visitor visibly broken. In ggrok's dialect a response
+    /// that cannot be carried, or whose body is too large or breaks off, is replaced by a 502.
     pub async fn respond<B>(self, response: Response<B>) -> http::StatusCode
     where
-        B: Body<Data = Bytes>,
+        B: Body<Data = Bytes> + Unpin,
         B::Error: fmt::Display,
     {
-        self.0.respond(response).await
+        match self.0 {
+            Owed::Unary(turn) => turn.respond(response).await,
+            Owed::V2(answer) => answer.respond(response).await,
+        }
+    }
+
+    /// Waits until nobody wants the response any more. In ggrok's dialect that is never: order
+    /// demands an answer.
+    pub async fn cancelled(&self) {
+        match &self.0 {
+            Owed::Unary(_) => std::future::pending().await,
+            Owed::V2(answer) => answer.cancelled().await,
+        }
     }
 }
 
 /// The keeper of a tunnel's WebSocket: nothing moves unless it runs. Dropping it ends all calls.
 #[must_use = "a tunnel moves only while its session runs"]
-#[derive(Debug)]
 pub struct Session(End);
 
-#[derive(Debug)]
 enum End {
     UnaryRelay(unary::RelaySession),
     UnaryClient(unary::ClientSession),
+    V2(v2::Session),
 }
 
 impl Session {
@@ -124,6 +212,13 @@ impl Session {
         match self.0 {
             End::UnaryRelay(session) => session.run(transport).await,
             End::UnaryClient(session) => session.run(transport).await,
+            End::V2(session) => session.run(transport).await,
         }
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Session")
     }
 }

@@ -29,31 +29,46 @@ impl Outbox {
 
 /// Runs a WebSocket until `read` returns, which is given what arrives and an outbox, or until
 /// writing fails. Then says farewell.
-pub(crate) async fn run<T, F>(
+pub(crate) async fn run<T: Transport>(
     transport: T,
-    read: impl FnOnce(SplitStream<T>, Outbox) -> F,
-) -> Result<Ending, SessionError>
-where
-    T: Transport,
-    F: Future<Output = Result<Ending, SessionError>>,
-{
-    let (sink, stream) = transport.split();
+    read: impl AsyncFnOnce(&mut SplitStream<T>, Outbox) -> Result<Ending, SessionError>,
+) -> Result<Ending, SessionError> {
+    let (sink, mut stream) = transport.split();
     let (queue, queued) = mpsc::channel(QUEUE);
     let outbox = Outbox(queue);
     let mut writing = pin!(write(sink, queued));
     let ended = tokio::select! {
-        ended = read(stream, outbox.clone()) => ended,
-        Err(error) = &mut writing => return Err(error.into()),
+        ended = read(&mut stream, outbox.clone()) => ended,
+        Err(error) = &mut writing => {
+            let told = last_words(&mut stream).await;
+            return told.ok_or_else(|| error.into());
+        }
     };
-    let ending = match &ended {
-        Ok(ending) => *ending,
-        Err(error) => error.ending(),
+    let said = match &ended {
+        Ok(ending) => outbox.post(Message::Close(*ending)),
+        Err(error) => outbox.post(Message::Close(error.ending())),
     };
-    if outbox.post(Message::Close(ending)).is_ok() {
+    if said.is_ok() {
         // The peer may be gone already; it is told, not asked.
         timeout(FAREWELL, writing).await.ok();
+        last_words(&mut stream).await;
     }
     ended
+}
+
+/// Reads on up to the peer's close frame, for a moment. To close on what still comes would make
+/// the peer's system throw our close frame away unread; and a peer that cannot be written to may
+/// have said why.
+pub(crate) async fn last_words<T: Transport>(stream: &mut SplitStream<T>) -> Option<Ending> {
+    let reading = async {
+        while let Some(Ok(message)) = stream.next().await {
+            if let Message::Close(ending) = message {
+                return Some(ending);
+            }
+        }
+        None
+    };
+    timeout(FAREWELL, reading).await.ok().flatten()
 }
 
 /// Writes what is queued, up to a close frame.
@@ -75,4 +90,4 @@ async fn write(
 const QUEUE: usize = 8;
 
 /// How long a farewell may take.
-const FAREWELL: Duration = Duration::from_secs(1);
+pub(crate) const FAREWELL: Duration = Duration::from_secs(1);

@@ -1,4 +1,4 @@
-//! The routes of the relay.
+//! What the relay's parts share, and its own pages.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::error::RelayError;
 use crate::registry::Registry;
-use crate::{Config, register, relay};
+use crate::{Config, register};
 
 /// What the handlers share.
 pub(crate) struct App {
@@ -22,6 +22,8 @@ pub(crate) struct App {
     pub(crate) registry: Registry,
     /// Owns the task of every tunnel.
     pub(crate) tunnels: TaskTracker,
+    /// Owns the task of every upgraded connection. It ends with its tunnel.
+    pub(crate) upgrades: TaskTracker,
 }
 
 impl App {
@@ -30,17 +32,27 @@ impl App {
             registry: Registry::new(config.tunnels),
             config,
             tunnels: TaskTracker::new(),
+            upgrades: TaskTracker::new(),
         }
     }
 }
 
-pub(crate) fn router(app: Arc<App>) -> Router {
+/// Whether a path is the relay's own. All others are the app's.
+pub(crate) fn is_page(path: &str) -> bool {
+    let ours = path.strip_prefix(PAGES);
+    path == REGISTER_PATH || ours.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// Where the relay's own pages are.
+const PAGES: &str = "/_ggrok";
+
+/// The routes of the relay's own pages.
+pub(crate) fn pages(app: Arc<App>) -> Router {
     Router::new()
         .route(REGISTER_PATH, any(register::register))
-        .route("/_ggrok/health", get(health))
-        .route("/_ggrok/{*page}", any(unknown_page))
+        .route(&format!("{PAGES}/health"), get(health))
         .method_not_allowed_fallback(method_not_allowed)
-        .fallback(relay::relay)
+        .fallback(unknown_page)
         .with_state(app)
 }
 

@@ -53,11 +53,34 @@ pub(crate) struct Cli {
     #[arg(long, env = "GGROK_IDLE_TIMEOUT", value_parser = humantime::parse_duration, value_name = "TIME")]
     idle_timeout: Option<Duration>,
 
-    /// How long a client may take to answer one call
-    #[arg(long, env = "GGROK_CALL_TIMEOUT", value_parser = humantime::parse_duration, default_value = "28s", value_name = "TIME")]
-    call_timeout: Duration,
+    /// How long a response may take to start [default: 5m; 28s where DYNO is set, and for clients
+    /// that speak ggrok's own dialect]
+    #[arg(long, env = "GGROK_CALL_TIMEOUT", value_parser = humantime::parse_duration, value_name = "TIME")]
+    call_timeout: Option<Duration>,
 
-    /// Largest body of a request or response that is carried in one piece
+    /// How long a streamed body may pause
+    #[arg(long, env = "GGROK_STREAM_IDLE", value_parser = humantime::parse_duration, default_value = "5m", value_name = "TIME")]
+    stream_idle: Duration,
+
+    /// Requests of one client that may be under way at a time
+    #[arg(
+        long,
+        env = "GGROK_CALLS",
+        default_value_t = 1000,
+        value_name = "COUNT"
+    )]
+    calls: usize,
+
+    /// Bytes of bodies that are held for one client
+    #[arg(
+        long,
+        env = "GGROK_HELD_LIMIT",
+        default_value = "64MiB",
+        value_name = "SIZE"
+    )]
+    held_limit: ByteSize,
+
+    /// Largest body of a request or response, for clients that speak ggrok's own dialect
     #[arg(
         long,
         env = "GGROK_BODY_LIMIT",
@@ -125,8 +148,23 @@ impl Cli {
         let mut config = Config::new(self.access()?, trusted_hops);
         config.idle_timeout = self.idle_timeout.unwrap_or(config.idle_timeout);
         config.grace_period = self.grace_period;
-        config.limits.call_timeout = self.call_timeout;
+        if let Some(patience) = self.call_timeout {
+            config.limits.call_timeout = patience;
+            config.limits.answer_timeout = patience;
+        } else if on_heroku() {
+            // Its router gives up after 30 s, and tells the visitor nothing of use.
+            config.limits.answer_timeout = config.limits.call_timeout;
+        }
+        config.limits.stream_idle = self.stream_idle;
+        config.limits.calls = self.calls;
+        config.limits.held = usize::try_from(self.held_limit.as_u64())?;
         config.limits.body = usize::try_from(self.body_limit.as_u64())?;
+        if config.limits.body > 1 << 30 {
+            bail!("--body-limit is at most 1GiB: bodies are held in memory");
+        }
+        if config.idle_timeout.is_zero() {
+            bail!("--idle-timeout of nothing would close every connection");
+        }
         Ok(config)
     }
 

@@ -2,7 +2,7 @@
 
 use axum::body::Body;
 use axum::response::Response;
-use ggrok_protocol::{CallError, EncodeError, Refusal};
+use ggrok_protocol::{CallError, EncodeError, Refusal, ResetCode};
 use http::header::{CONNECTION, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 
@@ -32,6 +32,10 @@ pub(crate) enum RelayError {
     NoToken,
     #[error("the client gave a wrong token")]
     WrongToken,
+    #[error("the registration comes from a page in a browser")]
+    FromPage,
+    #[error("the transfer coding of the request body is not carried")]
+    TransferCoding,
     #[error("the registration is no WebSocket handshake")]
     NotWebSocket,
     #[error("the relay has as many tunnels as it may")]
@@ -49,7 +53,7 @@ impl RelayError {
             Self::NoToken | Self::WrongToken => {
                 headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
             }
-            Self::Method | Self::BadHost | Self::BadTarget => {
+            Self::Method | Self::BadHost | Self::BadTarget | Self::TransferCoding => {
                 // What such a peer sends next is not to be trusted to be a request.
                 headers.insert(CONNECTION, HeaderValue::from_static("close"));
             }
@@ -82,6 +86,10 @@ impl RelayError {
                 "This relay lets in clients with its token only. Give it with --token or GGROK_TOKEN."),
             Self::WrongToken => (S::UNAUTHORIZED, "wrong-token",
                 "The token is not the one of this relay."),
+            Self::FromPage => (S::FORBIDDEN, "from-a-page",
+                "A page in a browser cannot register as a client."),
+            Self::TransferCoding => (S::NOT_IMPLEMENTED, "transfer-coding",
+                "The relay takes no transfer coding of a request body but chunked."),
             Self::NotWebSocket => (S::UPGRADE_REQUIRED, "not-a-websocket",
                 "Clients register here by a WebSocket handshake. Start ggrok-client with this host as its server."),
             Self::TooManyTunnels => (S::SERVICE_UNAVAILABLE, "too-many-tunnels",
@@ -104,12 +112,18 @@ const fn call(error: &CallError) -> (StatusCode, &'static str, &'static str) {
             "The connection to the ggrok client broke before its answer came."),
         CallError::TimedOut => (S::GATEWAY_TIMEOUT, "timed-out",
             "The app behind this address did not answer in time."),
+        CallError::Reset(ResetCode::Broken) => (S::BAD_GATEWAY, "local-broken",
+            "The app behind the ggrok client broke off before its response."),
+        CallError::Reset(_) => (S::BAD_GATEWAY, "call-reset",
+            "The ggrok client gave this request up without an answer."),
         CallError::TooManyCalls => (S::SERVICE_UNAVAILABLE, "too-many-calls",
             "Too many requests to this host are under way."),
         CallError::TooManyBytes => (S::SERVICE_UNAVAILABLE, "too-many-bytes",
             "The requests to this host that are under way are too large together."),
         CallError::BodyTooLarge => (S::PAYLOAD_TOO_LARGE, "body-too-large",
             "The request body is larger than this tunnel carries."),
+        CallError::AnswerTooLarge => (S::BAD_GATEWAY, "response-too-large",
+            "The app's response is larger than this tunnel carries in one piece."),
         CallError::BodyStalled => (S::REQUEST_TIMEOUT, "body-stalled",
             "The request body stopped in the middle."),
         CallError::BodyBroken(_) => (S::BAD_REQUEST, "body-broken",

@@ -10,11 +10,13 @@ mod config;
 mod error;
 mod forwarded;
 mod host;
+mod lent;
 mod register;
 mod registry;
 mod relay;
 mod serve;
 mod socket;
+mod upgrade;
 mod visitor;
 
 pub use access::Access;

@@ -8,6 +8,8 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::Parser;
 use tokio::net::TcpListener;
+use tracing::level_filters::LevelFilter;
+use tracing_appender::non_blocking::WorkerGuard;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
@@ -18,7 +20,7 @@ use crate::cli::{Cli, LogFormat};
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let cli = Cli::parse();
-    start_log(&cli);
+    let _log = start_log(&cli);
     match run(&cli).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -41,20 +43,24 @@ async fn run(cli: &Cli) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn start_log(cli: &Cli) {
+/// Starts the log. A thread of its own writes it, and lines that it cannot write are lost: a log that
+/// nobody reads must not stop the relay. What is queued is written when the guard is dropped.
+fn start_log(cli: &Cli) -> WorkerGuard {
+    let (stderr, guard) = tracing_appender::non_blocking(io::stderr());
     // Libraries below have their say only when something is wrong: their debug lines show fields
     // of requests.
     let ours = Targets::new()
-        .with_default(cli.log_level.min(tracing::level_filters::LevelFilter::WARN))
+        .with_default(cli.log_level.min(LevelFilter::WARN))
         .with_target("ggrok", cli.log_level);
     let lines = tracing_subscriber::fmt::layer()
-        .with_writer(io::stderr)
+        .with_writer(stderr)
         .with_ansi(io::stderr().is_terminal());
     let lines = match cli.log_format {
         LogFormat::Text => lines.with_filter(ours).boxed(),
         LogFormat::Json => lines.json().flatten_event(true).with_filter(ours).boxed(),
     };
     tracing_subscriber::registry().with(lines).init();
+    guard
 }
 
 /// Waits for the first request to stop. Later ones change nothing: platforms send several.

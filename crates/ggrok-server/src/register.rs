@@ -5,14 +5,15 @@ use std::sync::Arc;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::{Extension, State, WebSocketUpgrade};
 use axum::response::Response;
-use ggrok_protocol::{Dialect, Session, open};
+use ggrok_protocol::{Dialect, Session, Tunnel, open};
 use http::HeaderMap;
-use http::header::ACCEPT;
+use http::header::{ACCEPT, ORIGIN};
 use tracing::Instrument;
 
 use crate::app::App;
 use crate::error::RelayError;
-use crate::registry::Registration;
+use crate::host::Host;
+use crate::registry::{Registration, Registry};
 use crate::socket::Socket;
 use crate::visitor::Visit;
 
@@ -29,42 +30,77 @@ pub(crate) async fn register(
     })
 }
 
-/// Registers a client that may have the host, before its handshake is answered: then a refusal is
-/// an HTTP answer, and whoever the client tells of its address finds it there.
+/// Registers a client that may have the host, before its handshake is answered where nobody has it:
+/// then a refusal is an HTTP answer, and whoever the client tells of its address finds it there.
+/// Where somebody has it, only a client whose handshake is complete takes it over.
 fn admit(
-    app: &App,
+    app: &Arc<App>,
     visit: &Visit,
     headers: &HeaderMap,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, RelayError> {
+    // A page in somebody's browser must not become a client of a relay that this browser reaches.
+    if headers.contains_key(ORIGIN) {
+        return Err(RelayError::FromPage);
+    }
     app.config.access.admit(headers)?;
     let upgrade = upgrade.map_err(|_| RelayError::NotWebSocket)?;
-    let (tunnel, session) = open(Dialect::Ggrok, app.config.limits);
-    let registration = app.registry.insert(visit.host.clone(), tunnel)?;
+    let offers = Dialect::ALL
+        .iter()
+        .filter_map(|dialect| dialect.subprotocol());
+    let upgrade = upgrade.protocols(offers);
+    let dialect = Dialect::chosen(upgrade.selected_protocol());
+    let (tunnel, session) = open(dialect, app.config.limits);
+    let host = visit.host.clone();
+    let mut place = Place::Wanted(tunnel);
+    if !app.registry.is_taken(&host) {
+        place = place.take(&app.registry, &host)?;
+    }
 
-    let span = tracing::info_span!("tunnel", host = %visit.host, id = registration.id());
-    span.in_scope(|| tracing::info!(peer = %visit.peer, "a client registered"));
-    let owned = app.tunnels.token();
-    let limit = app.config.limits.response_message();
+    let span = tracing::info_span!("tunnel", %host, %dialect, peer = %visit.peer);
+    let (app, owned) = (Arc::clone(app), app.tunnels.token());
+    let limit = app.config.limits.response_message(dialect);
     let response = upgrade
         .read_buffer_size(READ_BUFFER)
         .max_message_size(limit)
         .max_frame_size(limit)
-        .on_upgrade(move |socket| async move {
-            keep(session, Socket::new(socket), registration)
-                .instrument(span)
-                .await;
-            drop(owned);
+        .on_upgrade(move |socket| {
+            let keeping = async move {
+                match place.take(&app.registry, &host) {
+                    Ok(place) => keep(session, Socket::new(socket), place).await,
+                    Err(error) => tracing::warn!(%error, "refused a client"),
+                }
+                drop(owned);
+            };
+            keeping.instrument(span)
         });
     Ok(response)
 }
 
-async fn keep(session: Session, socket: Socket, registration: Registration) {
+/// A client's place in the registry.
+enum Place {
+    Wanted(Tunnel),
+    Taken { _registration: Registration },
+}
+
+impl Place {
+    fn take(self, registry: &Registry, host: &Host) -> Result<Self, RelayError> {
+        match self {
+            Self::Wanted(tunnel) => Ok(Self::Taken {
+                _registration: registry.insert(host.clone(), tunnel)?,
+            }),
+            taken @ Self::Taken { .. } => Ok(taken),
+        }
+    }
+}
+
+async fn keep(session: Session, socket: Socket, place: Place) {
+    tracing::info!("a client registered");
     match session.run(socket).await {
         Ok(ending) => tracing::info!(reason = ending.reason(), "a client left"),
         Err(error) => tracing::warn!(%error, "a client was lost"),
     }
-    drop(registration);
+    drop(place);
 }
 
 /// A tunnel that is idle holds this buffer, and the WebSocket library clears it before each read.

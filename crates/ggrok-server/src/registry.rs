@@ -48,6 +48,15 @@ impl Registry {
         }
     }
 
+    /// Whether the host has a tunnel now.
+    pub(crate) fn is_taken(&self, host: &Host) -> bool {
+        let hosts = self.read();
+        hosts
+            .slots
+            .get(host)
+            .is_some_and(|slot| slot.tunnel.is_some())
+    }
+
     /// Registers a tunnel until the registration is dropped. The newest wins: an older tunnel of
     /// the host is closed. Fails where the relay has as many tunnels as it may.
     pub(crate) fn insert(&self, host: Host, tunnel: Tunnel) -> Result<Registration, RelayError> {
@@ -66,6 +75,7 @@ impl Registry {
             tunnel: Some(tunnel),
         };
         hosts.slots.insert(host.clone(), slot);
+        hosts.offline.retain(|(offline, _)| *offline != host);
         drop(hosts);
         if let Some(replaced) = replaced {
             replaced.close(Ending::Replaced);
@@ -82,13 +92,13 @@ impl Registry {
         self.read().live
     }
 
-    /// Closes all tunnels.
-    pub(crate) fn close_all(&self, why: Ending) {
-        for slot in self.read().slots.values() {
-            if let Some(tunnel) = &slot.tunnel {
-                tunnel.close(why);
-            }
-        }
+    /// Does something with each tunnel.
+    pub(crate) fn each(&self, act: impl Fn(&Tunnel)) {
+        self.read()
+            .slots
+            .values()
+            .filter_map(|slot| slot.tunnel.as_ref())
+            .for_each(act);
     }
 
     fn remove(&self, host: &Host, generation: u64) {
@@ -138,13 +148,6 @@ pub(crate) struct Registration {
     registry: Registry,
     host: Host,
     generation: u64,
-}
-
-impl Registration {
-    /// Tells this registration from every other of this relay.
-    pub(crate) const fn id(&self) -> u64 {
-        self.generation
-    }
 }
 
 impl Drop for Registration {

@@ -1,12 +1,10 @@
 //! A visitor's request, called through the tunnel of its host.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{Extension, State};
 use axum::response::Response;
-use ggrok_protocol::{TunnelBody, remove_hop_by_hop, requested_upgrade};
+use ggrok_protocol::{CallError, remove_hop_by_hop, requested_upgrade};
 use http::header::{ACCEPT, CONNECTION, EXPECT, HeaderValue, UPGRADE};
 use http::{Request, request};
 use http_body_util::BodyExt;
@@ -15,57 +13,79 @@ use tokio::time::timeout;
 use crate::app::App;
 use crate::error::RelayError;
 use crate::forwarded::Forwarded;
+use crate::lent::lend;
+use crate::upgrade;
 use crate::visitor::Visit;
 
 /// Answers a visitor's request with the app's response, or with the reason why there is none.
-pub(crate) async fn relay(
-    State(app): State<Arc<App>>,
-    Extension(visit): Extension<Visit>,
-    request: Request<Body>,
-) -> Response {
-    let (head, mut body) = request.into_parts();
-    let accept = head.headers.get(ACCEPT).cloned();
-    let awaits_continue = head.headers.contains_key(EXPECT);
-    let (method, path) = (head.method.clone(), head.uri.path().to_owned());
-    match call(&app, &visit, head, &mut body).await {
+pub(crate) async fn relay(app: &App, visit: &Visit, mut request: Request<Body>) -> Response {
+    let accept = request.headers().get(ACCEPT).cloned();
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    match call(app, visit, &mut request).await {
         Ok(response) => {
             let status = response.status().as_u16();
             tracing::debug!(host = %visit.host, %method, path, status, "answered a call");
-            response.map(Body::new)
+            response
         }
         Err(error) => {
             tracing::debug!(host = %visit.host, %method, path, %error, "refused a call");
-            if !awaits_continue {
-                discard(body).await;
+            // One that awaits a 100 has sent nothing, and one that stalled will send nothing.
+            let stalled = matches!(error, RelayError::Call(CallError::BodyStalled));
+            if !(stalled || request.headers().contains_key(EXPECT)) {
+                discard(request.into_body()).await;
             }
             error.response(accept.as_ref())
         }
     }
 }
 
+/// Calls through the tunnel of the host. Where there is no response, the request's body is back.
 async fn call(
     app: &App,
     visit: &Visit,
-    mut head: request::Parts,
-    body: &mut Body,
-) -> Result<http::Response<TunnelBody>, RelayError> {
+    request: &mut Request<Body>,
+) -> Result<Response, RelayError> {
     let tunnel = app.registry.tunnel(&visit.host)?;
+    let head = head(request, visit, app.config.trusted_hops);
+    if head.headers.contains_key(UPGRADE) {
+        return upgrade::call(app, &tunnel, head, request).await;
+    }
+    let (body, returned) = lend(std::mem::take(request.body_mut()));
+    match tunnel.call(Request::from_parts(head, body)).await {
+        Ok(response) => Ok(response.map(Body::new)),
+        Err(error) => {
+            if let Ok(Ok(body)) = timeout(DISCARD_TIME, returned).await {
+                *request.body_mut() = body;
+            }
+            Err(error.into())
+        }
+    }
+}
+
+/// The head of the request that goes to the app.
+fn head(request: &Request<Body>, visit: &Visit, trusted_hops: usize) -> request::Parts {
+    let mut onward = Request::new(());
+    *onward.method_mut() = request.method().clone();
+    *onward.uri_mut() = request.uri().clone();
+    *onward.version_mut() = request.version();
+    *onward.headers_mut() = request.headers().clone();
+    let (mut head, ()) = onward.into_parts();
     let upgrade = requested_upgrade(&head).cloned();
     // Read before and set after the removal, or a visitor could name these fields in Connection
     // and so have them removed.
-    let forwarded = Forwarded::of(&head.headers, visit.peer, app.config.trusted_hops);
+    let forwarded = Forwarded::of(&head.headers, visit.peer, trusted_hops);
     remove_hop_by_hop(&mut head.headers);
     forwarded.set(&mut head.headers);
     if let Some(protocol) = upgrade {
-        head.headers
-            .insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        let upgrade = HeaderValue::from_static("upgrade");
+        head.headers.insert(CONNECTION, upgrade);
         head.headers.insert(UPGRADE, protocol);
     }
-    Ok(tunnel.call(Request::from_parts(head, body)).await?)
+    head
 }
 
 /// Reads on, within bounds, what a visitor still sends. Closing on it would make its system throw
-/// the answer away unread (RFC 9112, section 9.6). One that awaits a 100 has sent nothing.
+/// the answer away unread (RFC 9112, section 9.6).
 async fn discard(mut body: Body) {
     let reading = async {
         let mut left = DISCARD_BYTES;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use ggrok_protocol::Ending;
+use ggrok_protocol::{Ending, Tunnel};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
@@ -18,8 +18,8 @@ use crate::app::{self, App};
 use crate::{Config, visitor};
 
 /// Serves visitors and clients on a listener until `shutdown` is done, and then ends in order: no
-/// new connections; the calls in flight finish, within [`Config::grace_period`]; the tunnels are
-/// closed. Dropping the future ends all connections of visitors at once.
+/// new connections; the clients are told; the calls in flight finish, within
+/// [`Config::grace_period`]; the tunnels are closed. Dropping the future ends all connections of visitors at once.
 pub async fn serve(listener: TcpListener, config: Config, shutdown: impl Future<Output = ()>) {
     let grace_period = config.grace_period;
     let mut relay = Relay::new(config);
@@ -67,8 +67,7 @@ fn is_the_peers(error: &io::Error) -> bool {
 /// A relay at work.
 struct Relay {
     app: Arc<App>,
-    config: Arc<Config>,
-    router: Router,
+    pages: Router,
     places: Arc<Semaphore>,
     /// Owns the connection of every visitor.
     visitors: JoinSet<()>,
@@ -77,12 +76,12 @@ struct Relay {
 
 impl Relay {
     fn new(config: Config) -> Self {
-        let app = Arc::new(App::new(config.clone()));
+        let places = Arc::new(Semaphore::new(config.connections));
+        let app = Arc::new(App::new(config));
         Self {
-            router: app::router(Arc::clone(&app)),
+            pages: app::pages(Arc::clone(&app)),
             app,
-            places: Arc::new(Semaphore::new(config.connections)),
-            config: Arc::new(config),
+            places,
             visitors: JoinSet::new(),
             draining: CancellationToken::new(),
         }
@@ -93,16 +92,17 @@ impl Relay {
             tracing::debug!(%peer, %error, "a visitor left before it was served");
             return;
         }
-        let (router, config) = (self.router.clone(), Arc::clone(&self.config));
+        let (app, pages) = (Arc::clone(&self.app), self.pages.clone());
         let draining = self.draining.clone();
         self.visitors.spawn(async move {
-            visitor::serve(stream, peer.ip(), router, config, draining).await;
+            visitor::serve(stream, peer.ip(), app, pages, draining).await;
             drop(place);
         });
     }
 
     async fn finish(mut self, grace_period: Duration) {
         tracing::info!(tunnels = self.app.registry.live(), "stopping");
+        self.app.registry.each(Tunnel::go_away);
         self.draining.cancel();
         let calls = async { while self.visitors.join_next().await.is_some() {} };
         if timeout(grace_period, calls).await.is_err() {
@@ -110,9 +110,17 @@ impl Relay {
             tracing::warn!(cut, "the grace period is over; cutting calls in flight");
             self.visitors.shutdown().await;
         }
-        self.app.registry.close_all(Ending::GoingAway);
+        // Upgraded connections have no end of their own; theirs is their tunnel's.
+        self.app
+            .registry
+            .each(|tunnel| tunnel.close(Ending::GoingAway));
         self.app.tunnels.close();
-        if timeout(FAREWELL, self.app.tunnels.wait()).await.is_err() {
+        self.app.upgrades.close();
+        let farewell = async {
+            self.app.tunnels.wait().await;
+            self.app.upgrades.wait().await;
+        };
+        if timeout(FAREWELL, farewell).await.is_err() {
             tracing::warn!("some clients did not take their farewell");
         }
         tracing::info!("stopped");

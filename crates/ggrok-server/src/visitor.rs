@@ -1,24 +1,28 @@
 //! One visitor's connection, and what a request must be before it is routed.
 
+use std::convert::Infallible;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::body::Body;
 use axum::response::Response;
-use http::header::{ACCEPT, HOST};
+use http::header::{ACCEPT, HOST, TRANSFER_ENCODING};
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Method, Request, Uri};
+use http::{HeaderMap, HeaderValue, Method, Request, Uri};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
+use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 use tower_service::Service;
 
-use crate::Config;
+use crate::app::{self, App};
 use crate::error::RelayError;
 use crate::host::Host;
+use crate::relay;
 
 /// Who sent a request, and for whom: what the rest of the relay knows of its origin.
 #[derive(Clone)]
@@ -32,22 +36,27 @@ pub(crate) struct Visit {
 pub(crate) async fn serve(
     stream: TcpStream,
     peer: IpAddr,
-    router: Router,
-    config: Arc<Config>,
+    app: Arc<App>,
+    pages: Router,
     draining: CancellationToken,
 ) {
+    let idle_timeout = app.config.idle_timeout;
+    let shared = Arc::clone(&app);
     let service = service_fn(move |request| {
-        let router = router.clone();
-        async move { Ok::<_, std::convert::Infallible>(answer(router, peer, request).await) }
+        let (app, pages) = (Arc::clone(&shared), pages.clone());
+        async move { Ok::<_, Infallible>(answer(app, pages, peer, request).await) }
     });
     let mut builder = http1::Builder::new();
     builder
         .timer(TokioTimer::new())
-        .header_read_timeout(config.idle_timeout)
-        .max_headers(MAX_FIELDS)
+        .header_read_timeout(idle_timeout)
+        .max_headers(2 * MAX_FIELDS)
         .max_buf_size(2 * MAX_HEAD);
+    let mut stream = TimeoutStream::new(stream);
+    // A visitor who takes nothing of its answer holds memory and a place.
+    stream.set_write_timeout(Some(app.config.limits.stream_idle));
     let connection = builder
-        .serve_connection(TokioIo::new(stream), service)
+        .serve_connection(TokioIo::new(Box::pin(stream)), service)
         .with_upgrades();
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {
@@ -63,18 +72,27 @@ pub(crate) async fn serve(
     }
 }
 
-async fn answer(mut router: Router, peer: IpAddr, mut request: Request<Incoming>) -> Response {
-    match admit(&mut request) {
-        Ok(host) => {
-            request.extensions_mut().insert(Visit { host, peer });
-            let Ok(response) = router.call(request).await;
-            response
-        }
+async fn answer(
+    app: Arc<App>,
+    mut pages: Router,
+    peer: IpAddr,
+    mut request: Request<Incoming>,
+) -> Response {
+    let host = match admit(&mut request) {
+        Ok(host) => host,
         Err(error) => {
             tracing::debug!(%peer, %error, "refused a request");
-            error.response(request.headers().get(ACCEPT))
+            return error.response(request.headers().get(ACCEPT));
         }
+    };
+    let visit = Visit { host, peer };
+    if app::is_page(request.uri().path()) {
+        request.extensions_mut().insert(visit);
+        let Ok(response) = pages.call(request).await;
+        return response;
     }
+    // Not through the router: it puts a Content-Length into answers to HEAD.
+    relay::relay(&app, &visit, request.map(Body::new)).await
 }
 
 /// Reads the host of a request and brings its target into origin form, once and for all: what is
@@ -86,6 +104,9 @@ fn admit<B>(request: &mut Request<B>) -> Result<Host, RelayError> {
     if target_length(request.uri()) > MAX_TARGET {
         return Err(RelayError::TargetTooLong);
     }
+    if request.headers().len() > MAX_FIELDS {
+        return Err(RelayError::HeadTooLarge);
+    }
     let fields = request.headers().iter();
     // Four bytes of each line are its colon, space and line end.
     let head: usize = fields
@@ -94,9 +115,22 @@ fn admit<B>(request: &mut Request<B>) -> Result<Host, RelayError> {
     if head > MAX_HEAD {
         return Err(RelayError::HeadTooLarge);
     }
+    if !is_chunked_or_plain(request.headers()) {
+        return Err(RelayError::TransferCoding);
+    }
     let host = Host::of(request.uri(), request.headers())?;
     bring_into_origin_form(request)?;
     Ok(host)
+}
+
+/// hyper takes `gzip, chunked` and removes the chunks alone: what is left would be damaged.
+fn is_chunked_or_plain(headers: &HeaderMap) -> bool {
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    match (codings.next(), codings.next()) {
+        (None, _) => true,
+        (Some(coding), None) => coding.as_bytes().eq_ignore_ascii_case(b"chunked"),
+        (Some(_), Some(_)) => false,
+    }
 }
 
 fn target_length(uri: &Uri) -> usize {
@@ -138,5 +172,5 @@ const MAX_TARGET: usize = 32 << 10;
 /// without a word.
 const MAX_HEAD: usize = 64 << 10;
 
-/// Fields of a request.
+/// Fields of a request. hyper's own limit is set to twice that, as above.
 const MAX_FIELDS: usize = 256;

@@ -47,7 +47,8 @@ impl Body for LocalBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let frame = Pin::new(&mut self.body).poll_frame(cx);
-        if matches!(frame, Poll::Ready(None)) {
+        // Whoever knows the length does not poll to the end.
+        if matches!(frame, Poll::Ready(None)) || self.body.is_end_stream() {
             self.give_back();
         }
         frame

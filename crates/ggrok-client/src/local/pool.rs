@@ -4,10 +4,11 @@ use std::convert::Infallible;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures_util::future::poll_immediate;
 use ggrok_protocol::TunnelBody;
 use hyper::client::conn::http1::SendRequest;
 use tokio::sync::Notify;
-use tokio::task::AbortHandle;
+use tokio::task::{AbortHandle, yield_now};
 use tokio::time::{Instant, sleep};
 
 /// One connection to the local server. Dropping it closes the connection.
@@ -38,11 +39,19 @@ pub(super) struct Pool {
 }
 
 impl Pool {
-    /// Takes the youngest connection that is open and has nothing more to read.
+    /// Takes the youngest connection that is open and ready for a request. One that is not, because
+    /// the local server answered without reading the whole request before, is closed.
     pub(super) async fn take(&self) -> Option<Connection> {
         loop {
             let (mut connection, since) = self.idle().pop()?;
-            if since.elapsed() < IDLE && connection.sender.ready().await.is_ok() {
+            if since.elapsed() >= IDLE {
+                continue;
+            }
+            if !connection.sender.is_ready() {
+                // Its task may not have had a turn since the last response.
+                yield_now().await;
+            }
+            if let Some(Ok(())) = poll_immediate(connection.sender.ready()).await {
                 return Some(connection);
             }
         }

@@ -10,6 +10,7 @@ use http::header::{ACCEPT, HeaderValue};
 use http::{Response, StatusCode};
 use http_body::Body;
 use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::time::{Instant, timeout_at};
 
 use super::collect::collect;
 use super::ggrok;
@@ -34,6 +35,8 @@ pub(crate) struct Turn {
     answer: oneshot::Sender<String>,
     /// The form in which a refusal would be read.
     accept: Option<HeaderValue>,
+    /// When the relay would give up, and with the call the tunnel.
+    deadline: Instant,
     limits: Limits,
 }
 
@@ -43,7 +46,8 @@ impl Turn {
         B: Body<Data = Bytes>,
         B::Error: fmt::Display,
     {
-        let (status, message) = match self.encode(response).await {
+        let encoded = timeout_at(self.deadline, self.encode(response)).await;
+        let (status, message) = match encoded.unwrap_or(Err(CallError::TimedOut)) {
             Ok(message) => message,
             Err(error) => encode_refusal(&refusal(&error), self.accept.as_ref()),
         };
@@ -71,9 +75,9 @@ const fn refusal(error: &CallError) -> Refusal {
             "response-too-large",
             "The local server's response is larger than this tunnel carries in one piece.",
         ),
-        CallError::BodyStalled => (
+        CallError::BodyStalled | CallError::TimedOut => (
             "local-stalled",
-            "The local server stopped in the middle of its response.",
+            "The local server did not finish its response in time. This tunnel carries no streams.",
         ),
         CallError::Encode(EncodeError::FieldNotText(_)) => (
             "response-field-not-text",
@@ -114,12 +118,15 @@ pub(crate) struct Session {
 
 impl Session {
     pub(crate) async fn run(self, transport: impl Transport) -> Result<Ending, SessionError> {
-        wire::run(transport, |messages, outbox| self.read(messages, outbox)).await
+        wire::run(transport, async |messages, outbox| {
+            self.read(messages, outbox).await
+        })
+        .await
     }
 
     async fn read<T: Transport>(
         self,
-        mut messages: SplitStream<T>,
+        messages: &mut SplitStream<T>,
         outbox: Outbox,
     ) -> Result<Ending, SessionError> {
         let mut desk = Desk {
@@ -200,11 +207,12 @@ impl Desk {
         let turn = Turn {
             answer,
             accept: request.headers().get(ACCEPT).cloned(),
+            deadline: Instant::now() + self.limits.call_timeout,
             limits: self.limits,
         };
         let call = IncomingCall {
             request: request.map(|body| TunnelBody::whole(body, None)),
-            responder: Responder(turn),
+            responder: Responder::unary(turn),
         };
         // Where nobody takes calls any more, the session ends by `closed` at its next turn.
         self.calls.try_send(call).ok();

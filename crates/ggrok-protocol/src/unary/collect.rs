@@ -49,7 +49,8 @@ where
     Ok((whole.into_bytes(), permit))
 }
 
-fn take(held: &Held, bytes: usize) -> Result<OwnedSemaphorePermit, CallError> {
+/// Takes bytes, where there are so many.
+pub(crate) fn take(held: &Held, bytes: usize) -> Result<OwnedSemaphorePermit, CallError> {
     let bytes = u32::try_from(bytes).map_err(|_| CallError::TooManyBytes)?;
     Arc::clone(held)
         .try_acquire_many_owned(bytes)

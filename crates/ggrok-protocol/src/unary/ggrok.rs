@@ -5,16 +5,18 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, request, response};
-use serde::{Deserialize, Serialize};
+use serde::de::{self, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::http1;
-use crate::headers::{canonical, remove_hop_by_hop, text};
+use crate::headers::{MAX_FIELDS, canonical, remove_hop_by_hop, remove_trailer_fields, text};
 use crate::{DecodeError, EncodeError};
 
 #[derive(Serialize, Deserialize)]
@@ -27,14 +29,14 @@ struct RequestEnvelope<'a> {
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct ResponseEnvelope<'a> {
+struct ResponseEnvelope<'a, H> {
     #[serde(borrow, default)]
     status: Cow<'a, str>,
     status_code: u16,
     #[serde(borrow, default)]
     proto: Cow<'a, str>,
-    /// Go writes `null` where it has no fields.
-    header: Option<BTreeMap<String, Option<Vec<String>>>>,
+    /// Names to lists of values. Go writes `null` where it has none.
+    header: Option<H>,
     /// Go writes `null` where it has no body.
     #[serde(borrow)]
     body: Option<Cow<'a, str>>,
@@ -81,11 +83,11 @@ pub(crate) fn decode_request(message: &[u8]) -> Result<Request<Bytes>, DecodeErr
 pub(crate) fn encode_response(head: &response::Parts, body: &[u8]) -> Result<String, EncodeError> {
     let mut headers = head.headers.clone();
     remove_hop_by_hop(&mut headers);
-    let mut fields: BTreeMap<String, Option<Vec<String>>> = BTreeMap::new();
+    remove_trailer_fields(&mut headers);
+    let mut fields: BTreeMap<String, Vec<&str>> = BTreeMap::new();
     for (name, value) in &headers {
-        let value = text(name, value)?.to_owned();
         let values = fields.entry(canonical(name)).or_default();
-        values.get_or_insert_default().push(value);
+        values.push(text(name, value)?);
     }
     let content_type = headers
         .get(CONTENT_TYPE)
@@ -112,12 +114,13 @@ pub(crate) fn decode_response(
     message: &[u8],
     method: &Method,
 ) -> Result<Response<Bytes>, DecodeError> {
-    let envelope: ResponseEnvelope<'_> = serde_json::from_slice(message)?;
+    let envelope: ResponseEnvelope<'_, Fields> = serde_json::from_slice(message)?;
     let body = BASE64_STANDARD.decode(envelope.body.as_deref().unwrap_or_default())?;
     let mut response = Response::new(Bytes::from(body));
     *response.status_mut() = status(envelope.status_code)?;
-    add_fields(&mut response, &envelope).map_err(DecodeError::Invalid)?;
+    add_fields(&mut response, envelope).map_err(DecodeError::Invalid)?;
     remove_hop_by_hop(response.headers_mut());
+    remove_trailer_fields(response.headers_mut());
     fit_body(&mut response, method)?;
     Ok(response)
 }
@@ -131,20 +134,82 @@ fn status(code: u16) -> Result<StatusCode, DecodeError> {
 
 fn add_fields(
     response: &mut Response<Bytes>,
-    envelope: &ResponseEnvelope<'_>,
+    envelope: ResponseEnvelope<'_, Fields>,
 ) -> Result<(), http::Error> {
     let headers = response.headers_mut();
-    for (name, values) in envelope.header.iter().flatten() {
+    for (name, value) in envelope.header.unwrap_or_default().0 {
         let name = HeaderName::from_bytes(name.as_bytes())?;
-        for value in values.iter().flatten() {
-            headers.append(name.clone(), HeaderValue::from_bytes(value.as_bytes())?);
-        }
+        headers.try_append(name, HeaderValue::from_bytes(value.as_bytes())?)?;
     }
     if !envelope.content_type.is_empty() && !headers.contains_key(CONTENT_TYPE) {
         let value = HeaderValue::from_bytes(envelope.content_type.as_bytes())?;
         headers.insert(CONTENT_TYPE, value);
     }
     Ok(())
+}
+
+/// The fields of an answer, flat, and never more than a relay takes: a message has room for
+/// millions.
+#[derive(Default)]
+struct Fields(Vec<(String, String)>);
+
+impl<'de> Deserialize<'de> for Fields {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(FieldsVisitor)
+    }
+}
+
+struct FieldsVisitor;
+
+impl<'de> Visitor<'de> for FieldsVisitor {
+    type Value = Fields;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object of lists of strings")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields, A::Error> {
+        let mut fields = Vec::new();
+        while let Some(name) = map.next_key::<String>()? {
+            let Values(values) = map.next_value::<Option<Values>>()?.unwrap_or_default();
+            fields.extend(values.into_iter().map(|value| (name.clone(), value)));
+            if fields.len() > MAX_FIELDS {
+                return Err(de::Error::custom("too many fields"));
+            }
+        }
+        Ok(Fields(fields))
+    }
+}
+
+/// The values of one field.
+#[derive(Default)]
+struct Values(Vec<String>);
+
+impl<'de> Deserialize<'de> for Values {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(ValuesVisitor)
+    }
+}
+
+struct ValuesVisitor;
+
+impl<'de> Visitor<'de> for ValuesVisitor {
+    type Value = Values;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of strings")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Values, A::Error> {
+        let mut values = Vec::new();
+        while let Some(value) = list.next_element()? {
+            if values.len() == MAX_FIELDS {
+                return Err(de::Error::custom("too many values of one field"));
+            }
+            values.push(value);
+        }
+        Ok(Values(values))
+    }
 }
 
 /// Makes the body and its announced length agree, or says that they do not: a response that broke

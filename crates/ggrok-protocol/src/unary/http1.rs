@@ -1,5 +1,6 @@
 //! A request as HTTP/1.1 text (RFC 9112), the form in which ggrok's envelope holds it.
 
+use std::borrow::Cow;
 use std::str;
 
 use bytes::Bytes;
@@ -8,7 +9,7 @@ use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderName, HeaderValue, Method, Request, Uri};
 
-use crate::headers::{canonical, remove_hop_by_hop, text};
+use crate::headers::{canonical, remove_hop_by_hop, remove_trailer_fields, text};
 use crate::{DecodeError, EncodeError};
 
 /// Writes a request with its whole body. The body is framed by Content-Length, however it came.
@@ -17,6 +18,7 @@ pub(super) fn write(head: &Parts, target: &str, body: &[u8]) -> Result<String, E
     let mut fields = head.headers.clone();
     let framed = fields.contains_key(CONTENT_LENGTH) || fields.contains_key(TRANSFER_ENCODING);
     remove_hop_by_hop(&mut fields);
+    remove_trailer_fields(&mut fields);
     fields.remove(CONTENT_LENGTH);
     // The body is already here: there is nothing to wait for.
     fields.remove(EXPECT);
@@ -58,12 +60,13 @@ pub(super) fn read(request: &str) -> Result<Request<Bytes>, DecodeError> {
     *head.headers_mut() = headers(parsed.headers)?;
     let body = unframe(head.headers(), &request.as_bytes()[end..])?;
     remove_hop_by_hop(head.headers_mut());
+    remove_trailer_fields(head.headers_mut());
     head.headers_mut().remove(EXPECT);
     Ok(head.map(|()| body))
 }
 
-/// Fields that a request may have.
-const MAX_FIELDS: usize = 256;
+/// Fields that a request may have: what a relay lets through, and those that it adds.
+const MAX_FIELDS: usize = 300;
 
 fn method(method: &str) -> Result<Method, DecodeError> {
     Method::from_bytes(method.as_bytes()).map_err(|error| DecodeError::Invalid(error.into()))
@@ -73,9 +76,11 @@ fn origin_form(target: &str) -> Result<Uri, DecodeError> {
     let invalid = |error: http::uri::InvalidUri| DecodeError::Invalid(error.into());
     // Parsed as a path first, since `//x` would otherwise be one or the other by chance.
     if target.starts_with('/') || target == "*" {
-        return Ok(Uri::from(PathAndQuery::try_from(target).map_err(invalid)?));
+        let target = escape(target);
+        let path = PathAndQuery::try_from(target.as_ref()).map_err(invalid)?;
+        return Ok(Uri::from(path));
     }
-    let absolute = Uri::try_from(target).map_err(invalid)?;
+    let absolute = Uri::try_from(escape(target).as_ref()).map_err(invalid)?;
     if absolute.scheme().is_none() {
         return Err(DecodeError::Target);
     }
@@ -84,6 +89,23 @@ fn origin_form(target: &str) -> Result<Uri, DecodeError> {
         .cloned()
         .unwrap_or(PathAndQuery::from_static("/"));
     Ok(Uri::from(path))
+}
+
+/// Writes in percent form what no URI may hold and ggrok's own relay lets pass.
+fn escape(target: &str) -> Cow<'_, str> {
+    const REFUSED: [char; 4] = ['"', '<', '>', '`'];
+    if !target.contains(REFUSED) {
+        return target.into();
+    }
+    let mut escaped = String::with_capacity(target.len() + 8);
+    for letter in target.chars() {
+        if REFUSED.contains(&letter) {
+            escaped.push_str(&format!("%{:02X}", u32::from(letter)));
+        } else {
+            escaped.push(letter);
+        }
+    }
+    escaped.into()
 }
 
 fn headers(parsed: &[httparse::Header<'_>]) -> Result<HeaderMap, DecodeError> {
@@ -180,6 +202,7 @@ mod tests {
             ("//a/../b%2F?", "//a/../b%2F?"),
             ("http://evil.example:80/abs?q", "/abs?q"),
             ("http://evil.example", "/"),
+            ("/a`b?q=\"<r>\"", "/a%60b?q=%22%3Cr%3E%22"),
             ("*", "*"),
         ] {
             let request = read(&format!("OPTIONS {sent} HTTP/1.1\r\n\r\n")).unwrap();

@@ -12,7 +12,7 @@ use tokio::sync::{Mutex, OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use super::collect::{Held, collect};
+use super::collect::{Held, collect, take};
 use super::ggrok;
 use crate::headers::requested_upgrade;
 use crate::pulse::{Beat, Pulse};
@@ -58,13 +58,13 @@ struct Exchange {
     message: Bytes,
     method: Method,
     answer: oneshot::Sender<Answer>,
-    turn: OwnedMutexGuard<()>,
+    _turn: OwnedMutexGuard<()>,
     /// The request's bytes, given back with the answer.
     _held: OwnedSemaphorePermit,
 }
 
-/// What became of an exchange. An answer brings the turn back.
-type Answer = Result<(Response<Bytes>, OwnedMutexGuard<()>), CallError>;
+/// What became of an exchange.
+type Answer = Result<Response<Bytes>, CallError>;
 
 impl Line {
     pub(crate) async fn call<B>(
@@ -75,51 +75,46 @@ impl Line {
         B: Body<Data = Bytes>,
         B::Error: fmt::Display,
     {
-        let _live = self
-            .live
-            .try_acquire()
-            .map_err(|_| CallError::TooManyCalls)?;
         let (head, body) = request.into_parts();
         if requested_upgrade(&head).is_some() {
             return Err(EncodeError::Upgrade.into());
         }
         let (body, held) = collect(body, &self.limits, &self.held).await?;
-        let message = ggrok::encode_request(&head, &body)?;
-        drop(body);
+        // Not before: whoever is slow to send takes nobody's place.
+        let _live = self
+            .live
+            .try_acquire()
+            .map_err(|_| CallError::TooManyCalls)?;
 
         let deadline = Instant::now() + self.limits.call_timeout;
         let exchange = async {
             let turn = Arc::clone(&self.turn).lock_owned().await;
+            // Not before: an envelope can be six times as large as its body, and those who wait
+            // are many.
+            let message = ggrok::encode_request(&head, &body)?;
+            drop(body);
             let (answer, answered) = oneshot::channel();
             let exchange = Exchange {
                 message: message.into(),
                 method: head.method,
                 answer,
-                turn,
+                _turn: turn,
                 _held: held,
             };
             let sent = self.exchanges.send(exchange).await;
             sent.map_err(|_| CallError::Closed)?;
-            let (response, turn) = answered.await.map_err(|_| CallError::Closed)??;
-            self.hold(response, turn).await
+            answered.await.map_err(|_| CallError::Closed)?
         };
-        timeout_at(deadline, exchange)
+        let response = timeout_at(deadline, exchange)
             .await
-            .map_err(|_| CallError::TimedOut)?
+            .map_err(|_| CallError::TimedOut)??;
+        self.hold(response)
     }
 
-    /// Counts a response against the tunnel's bytes. Where visitors are slow to take theirs, the
-    /// turn is kept meanwhile: the next response would find no room either.
-    async fn hold(
-        &self,
-        response: Response<Bytes>,
-        turn: OwnedMutexGuard<()>,
-    ) -> Result<Response<TunnelBody>, CallError> {
-        let bytes = response.body().len().min(self.limits.held_bytes() as usize);
-        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-        let held = Arc::clone(&self.held).acquire_many_owned(bytes).await;
-        drop(turn);
-        let held = held.map_err(|_| CallError::Closed)?;
+    /// Counts a response against the tunnel's bytes. Where visitors are slow to take theirs and
+    /// there is no room, it is refused: to wait for them would hold everybody up.
+    fn hold(&self, response: Response<Bytes>) -> Result<Response<TunnelBody>, CallError> {
+        let held = take(&self.held, response.body().len())?;
         Ok(response.map(|body| TunnelBody::whole(body, Some(held))))
     }
 
@@ -142,12 +137,15 @@ pub(crate) struct Session {
 
 impl Session {
     pub(crate) async fn run(self, transport: impl Transport) -> Result<Ending, SessionError> {
-        wire::run(transport, |messages, outbox| self.read(messages, outbox)).await
+        wire::run(transport, async |messages, outbox| {
+            self.read(messages, outbox).await
+        })
+        .await
     }
 
     async fn read<T: Transport>(
         mut self,
-        mut messages: SplitStream<T>,
+        messages: &mut SplitStream<T>,
         outbox: Outbox,
     ) -> Result<Ending, SessionError> {
         let mut desk = Desk {
@@ -174,7 +172,10 @@ impl Session {
                     Some(exchange) => desk.begin(exchange)?,
                     None => return Ok(Ending::GoingAway),
                 },
-                () = expired(deadline) => return Err(desk.give_up()),
+                () = expired(deadline) => {
+                    desk.give_up(CallError::TimedOut);
+                    return Err(SessionError::CallTimedOut);
+                }
                 // A client that works at a request may have no time to answer pings: ggrok's own
                 // reads nothing meanwhile. The call's deadline bounds that.
                 beat = desk.pulse.beat(deadline.is_some()) => match beat {
@@ -220,6 +221,9 @@ impl Desk {
             return Ok(Some(Ending::GoingAway));
         };
         self.pulse.heard();
+        if matches!(message, Err(TransportError::TooBig)) {
+            self.give_up(CallError::AnswerTooLarge);
+        }
         match message? {
             Message::Text(answer) | Message::Binary(answer) => self.answer(&answer)?,
             Message::Ping | Message::Pong => {}
@@ -232,9 +236,9 @@ impl Desk {
         let Some(Pending { exchange, .. }) = self.pending.take() else {
             return Err(SessionError::OutOfTurn);
         };
-        // The visitor may have left; then this drops the answer, and with it the turn.
+        // The visitor may have left; then this drops the answer. Either way the turn is over.
         match ggrok::decode_response(message, &exchange.method) {
-            Ok(response) => drop(exchange.answer.send(Ok((response, exchange.turn)))),
+            Ok(response) => drop(exchange.answer.send(Ok(response))),
             Err(error) => {
                 let violation = error.is_violation().then(|| error.to_string());
                 exchange.answer.send(Err(error.into())).ok();
@@ -246,11 +250,10 @@ impl Desk {
         Ok(())
     }
 
-    fn give_up(&mut self) -> SessionError {
+    fn give_up(&mut self, why: CallError) {
         if let Some(Pending { exchange, .. }) = self.pending.take() {
-            exchange.answer.send(Err(CallError::TimedOut)).ok();
+            exchange.answer.send(Err(why)).ok();
         }
-        SessionError::CallTimedOut
     }
 }
 

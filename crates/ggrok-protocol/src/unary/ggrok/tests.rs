@@ -263,6 +263,18 @@ fn tells_a_broken_answer_from_a_broken_peer() {
 }
 
 #[test]
+fn takes_no_more_fields_than_it_must() {
+    let many = "\"\",".repeat(2000);
+    let values = format!(r#"{{"StatusCode":200,"Header":{{"a":[{many}""]}}}}"#);
+    assert!(decode(&values, &Method::GET).unwrap_err().is_violation());
+    let many: String = (0..2000)
+        .map(|number| format!(r#""x-{number}":[""],"#))
+        .collect();
+    let names = format!(r#"{{"StatusCode":200,"Header":{{{many}"a":[]}}}}"#);
+    assert!(decode(&names, &Method::GET).unwrap_err().is_violation());
+}
+
+#[test]
 fn gives_no_body_where_http_has_none() {
     for (status, method) in [(204, Method::GET), (304, Method::GET), (200, Method::HEAD)] {
         let envelope = format!(r#"{{"StatusCode":{status},"Body":"aGk="}}"#);

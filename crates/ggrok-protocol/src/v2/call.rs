@@ -1,0 +1,303 @@
+//! One live call, as the session and the two bodies share it.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use bytes::{Bytes, BytesMut};
+use http::HeaderMap;
+
+use super::window::{Overflow, Window};
+use crate::error::ResetCode;
+
+/// Identifies a call on its tunnel. The relay counts up from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct CallId(u32);
+
+impl CallId {
+    /// The tunnel itself.
+    pub(crate) const NONE: Self = Self(0);
+
+    pub(crate) const fn new(number: u32) -> Self {
+        Self(number)
+    }
+
+    pub(crate) const fn number(self) -> u32 {
+        self.0
+    }
+
+    pub(crate) const fn next(self) -> Option<Self> {
+        match self.0.checked_add(1) {
+            Some(number) => Some(Self(number)),
+            None => None,
+        }
+    }
+}
+
+/// Why a call is over before its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Over {
+    /// One side reset it.
+    Reset(ResetCode),
+    /// The tunnel is gone.
+    Closed,
+}
+
+/// One live call.
+#[derive(Debug)]
+pub(crate) struct Call {
+    pub(crate) id: CallId,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// The response's head, at the relay, until the caller takes it.
+    head: Option<Bytes>,
+    headed: bool,
+    /// What came of the body and was not read. The window bounds it.
+    inbox: VecDeque<Bytes>,
+    window: Window,
+    /// The body that comes in has ended; its trailers, until they are read.
+    ended: bool,
+    trailers: Option<HeaderMap>,
+    /// Nobody reads the body that comes in any more.
+    deaf: bool,
+    /// What may be sent of the body that goes out.
+    credit: u32,
+    over: Option<Over>,
+    /// Who waits for the head or the end of the call, for the body, for credit.
+    watcher: Option<Waker>,
+    reader: Option<Waker>,
+    writer: Option<Waker>,
+}
+
+/// What the peer may not do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Violation;
+
+impl From<Overflow> for Violation {
+    fn from(Overflow: Overflow) -> Self {
+        Self
+    }
+}
+
+/// The next of a body that comes in.
+pub(crate) enum Piece {
+    /// Bytes, and the credit to grant for having read them.
+    Bytes(Bytes, Option<u32>),
+    Trailers(HeaderMap),
+    End,
+}
+
+impl Call {
+    /// A call whose outgoing body starts with this credit.
+    pub(crate) fn new(id: CallId, window: Window, credit: u32) -> Self {
+        let state = State {
+            head: None,
+            headed: false,
+            inbox: VecDeque::new(),
+            window,
+            ended: false,
+            trailers: None,
+            deaf: false,
+            credit,
+            over: None,
+            watcher: None,
+            reader: None,
+            writer: None,
+        };
+        Self {
+            id,
+            state: Mutex::new(state),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a response's head in.
+    pub(crate) fn deliver_head(&self, head: Bytes) -> Result<(), Violation> {
+        let mut state = self.state();
+        if std::mem::replace(&mut state.headed, true) {
+            return Err(Violation);
+        }
+        state.head = Some(head);
+        wake(&mut state.watcher);
+        Ok(())
+    }
+
+    /// Takes bytes of the body in.
+    pub(crate) fn deliver(&self, body: Bytes, end: bool) -> Result<(), Violation> {
+        let mut state = self.state();
+        if state.ended {
+            return Err(Violation);
+        }
+        state.window.receive(body.len())?;
+        state.ended = end;
+        if !state.deaf && !body.is_empty() {
+            push(&mut state.inbox, body);
+        }
+        wake(&mut state.reader);
+        Ok(())
+    }
+
+    /// Takes the end of the body in, with trailers.
+    pub(crate) fn deliver_trailers(&self, trailers: HeaderMap) -> Result<(), Violation> {
+        let mut state = self.state();
+        if std::mem::replace(&mut state.ended, true) {
+            return Err(Violation);
+        }
+        state.trailers = Some(trailers);
+        wake(&mut state.reader);
+        Ok(())
+    }
+
+    /// Takes credit in.
+    pub(crate) fn add_credit(&self, credit: u32) -> Result<(), Violation> {
+        let mut state = self.state();
+        state.credit = state.credit.checked_add(credit).ok_or(Violation)?;
+        wake(&mut state.writer);
+        Ok(())
+    }
+
+    /// Ends the call before its time. The first reason counts.
+    pub(crate) fn end(&self, over: Over) {
+        let mut state = self.state();
+        state.over.get_or_insert(over);
+        state.inbox.clear();
+        wake(&mut state.watcher);
+        wake(&mut state.reader);
+        wake(&mut state.writer);
+    }
+
+    /// Drops what comes of the body from now on.
+    pub(crate) fn stop_reading(&self) {
+        let mut state = self.state();
+        state.deaf = true;
+        state.inbox.clear();
+    }
+
+    /// Whether the body that comes in has ended.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.state().ended
+    }
+
+    /// Waits for the response's head.
+    pub(crate) fn poll_head(&self, cx: &Context<'_>) -> Poll<Result<Bytes, Over>> {
+        let mut state = self.state();
+        if let Some(head) = state.head.take() {
+            return Poll::Ready(Ok(head));
+        }
+        if let Some(over) = state.over {
+            return Poll::Ready(Err(over));
+        }
+        state.watcher = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    /// Waits until the call is over before its time.
+    pub(crate) fn poll_over(&self, cx: &Context<'_>) -> Poll<Over> {
+        let mut state = self.state();
+        if let Some(over) = state.over {
+            return Poll::Ready(over);
+        }
+        state.watcher = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    /// Waits, as whoever sends the body, until the call is over before its time.
+    pub(crate) fn poll_unwanted(&self, cx: &Context<'_>) -> Poll<Over> {
+        let mut state = self.state();
+        if let Some(over) = state.over {
+            return Poll::Ready(over);
+        }
+        state.writer = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    /// Waits for the next of the body.
+    pub(crate) fn poll_piece(&self, cx: &Context<'_>) -> Poll<Result<Piece, Over>> {
+        let mut state = self.state();
+        if let Some(over) = state.over {
+            return Poll::Ready(Err(over));
+        }
+        if let Some(body) = state.inbox.pop_front() {
+            // A body that has ended needs no more credit.
+            let credit = state.window.read(body.len()).filter(|_| !state.ended);
+            return Poll::Ready(Ok(Piece::Bytes(body, credit)));
+        }
+        if let Some(trailers) = state.trailers.take() {
+            return Poll::Ready(Ok(Piece::Trailers(trailers)));
+        }
+        if state.ended {
+            return Poll::Ready(Ok(Piece::End));
+        }
+        state.reader = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    /// Whether nothing more of the body will come.
+    pub(crate) fn is_drained(&self) -> bool {
+        let state = self.state();
+        state.ended && state.over.is_none() && state.inbox.is_empty() && state.trailers.is_none()
+    }
+
+    /// Waits for credit, and takes up to `most` bytes of it.
+    pub(crate) fn poll_credit(&self, cx: &Context<'_>, most: u32) -> Poll<Result<u32, Over>> {
+        let mut state = self.state();
+        if let Some(over) = state.over {
+            return Poll::Ready(Err(over));
+        }
+        if state.credit > 0 || most == 0 {
+            let taken = state.credit.min(most);
+            state.credit -= taken;
+            return Poll::Ready(Ok(taken));
+        }
+        state.writer = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    /// Takes `bytes` of credit at once, where there is so much.
+    pub(crate) fn take_credit(&self, bytes: usize) -> bool {
+        let mut state = self.state();
+        let left = u32::try_from(bytes).ok();
+        let left = left.and_then(|bytes| state.credit.checked_sub(bytes));
+        if let Some(left) = left {
+            state.credit = left;
+        }
+        left.is_some()
+    }
+}
+
+fn wake(waker: &mut Option<Waker>) {
+    if let Some(waker) = waker.take() {
+        waker.wake();
+    }
+}
+
+/// Bytes below this are copied, since a slice keeps the whole buffer of the WebSocket alive: a peer
+/// could pin 64 KiB by each byte that it sends.
+const COPIED: usize = 2 << 10;
+
+/// Adds to the inbox: large pieces as they are, small ones gathered.
+fn push(inbox: &mut VecDeque<Bytes>, body: Bytes) {
+    if body.len() >= COPIED {
+        inbox.push_back(body);
+        return;
+    }
+    match inbox.pop_back() {
+        Some(last) if last.len() + body.len() <= COPIED => {
+            let mut gathered = last
+                .try_into_mut()
+                .unwrap_or_else(|last| BytesMut::from(&last[..]));
+            gathered.extend_from_slice(&body);
+            inbox.push_back(gathered.freeze());
+        }
+        last => {
+            inbox.extend(last);
+            inbox.push_back(Bytes::copy_from_slice(&body));
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! The table of live calls.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::call::{Call, CallId, Over};
+use super::window::{Budget, INITIAL, Window};
+use crate::CallError;
+
+/// The live calls of one tunnel.
+#[derive(Debug)]
+pub(crate) struct Calls {
+    table: Mutex<Table>,
+    budget: Budget,
+    most: usize,
+}
+
+#[derive(Debug)]
+struct Table {
+    live: HashMap<CallId, Arc<Call>>,
+    last: CallId,
+    closed: bool,
+}
+
+/// Why the relay's call is not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NotTaken {
+    /// Its id is not a new one.
+    Violation,
+    /// There are as many calls, or bytes, as there may be.
+    Full,
+}
+
+impl Calls {
+    pub(crate) fn new(most: usize, bytes: usize) -> Self {
+        let table = Table {
+            live: HashMap::new(),
+            last: CallId::NONE,
+            closed: false,
+        };
+        Self {
+            table: Mutex::new(table),
+            budget: Budget::new(bytes),
+            most,
+        }
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Opens a call of ours. `waits` says that its body starts without credit.
+    pub(crate) fn open(&self, waits: bool) -> Result<Arc<Call>, CallError> {
+        let mut table = self.table();
+        if table.closed {
+            return Err(CallError::Closed);
+        }
+        if table.live.len() >= self.most {
+            return Err(CallError::TooManyCalls);
+        }
+        let window = Window::open(&self.budget).ok_or(CallError::TooManyBytes)?;
+        // After four billion calls a tunnel has to start anew.
+        table.last = table.last.next().ok_or(CallError::Closed)?;
+        let credit = if waits { 0 } else { INITIAL };
+        let call = Arc::new(Call::new(table.last, window, credit));
+        table.live.insert(call.id, Arc::clone(&call));
+        Ok(call)
+    }
+
+    /// Takes a call of the relay's.
+    pub(crate) fn take(&self, id: CallId) -> Result<Arc<Call>, NotTaken> {
+        let mut table = self.table();
+        if id <= table.last {
+            return Err(NotTaken::Violation);
+        }
+        table.last = id;
+        if table.live.len() >= self.most {
+            return Err(NotTaken::Full);
+        }
+        let window = Window::open(&self.budget).ok_or(NotTaken::Full)?;
+        let call = Arc::new(Call::new(id, window, INITIAL));
+        table.live.insert(id, Arc::clone(&call));
+        Ok(call)
+    }
+
+    pub(crate) fn find(&self, id: CallId) -> Option<Arc<Call>> {
+        self.table().live.get(&id).cloned()
+    }
+
+    pub(crate) fn remove(&self, id: CallId) -> Option<Arc<Call>> {
+        self.table().live.remove(&id)
+    }
+
+    /// Ends all calls, and refuses new ones.
+    pub(crate) fn close(&self) {
+        let live = {
+            let mut table = self.table();
+            table.closed = true;
+            std::mem::take(&mut table.live)
+        };
+        for call in live.values() {
+            call.end(Over::Closed);
+        }
+    }
+}

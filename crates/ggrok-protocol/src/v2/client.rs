@@ -1,0 +1,160 @@
+//! The client's end: calls come in, and are answered side by side.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{CONNECTION, HeaderValue, UPGRADE};
+use http::{Request, Response, StatusCode};
+use http_body::Body;
+use tokio::sync::{mpsc, watch};
+
+use super::body::Incoming;
+use super::call::{Call, Over};
+use super::head::{self, Asks};
+use super::send::{self, Unsent};
+use super::session::{Session, Shared};
+use super::window::INITIAL;
+use crate::error::ResetCode;
+use crate::headers::remove_hop_by_hop;
+use crate::{DecodeError, Ending, Limits, TunnelBody};
+
+/// What comes in at the client.
+#[derive(Debug)]
+pub(crate) enum Arrival {
+    Call(Arc<Call>, Bytes),
+    GoAway,
+}
+
+/// Makes the client's end: what comes in, and the session that carries the answers.
+pub(crate) fn accept(limits: Limits) -> (Arrivals, Session) {
+    let (shared, writer) = Shared::new(limits);
+    let (closing, closed) = watch::channel(None);
+    // As many calls as may be live, and a GoAway.
+    let (sender, arrivals) = mpsc::channel(limits.calls.saturating_add(1));
+    let session = Session {
+        shared: Arc::clone(&shared),
+        writer,
+        closing: closed,
+        arrivals: Some(sender),
+    };
+    let arrivals = Arrivals {
+        shared,
+        arrivals,
+        closing,
+    };
+    (arrivals, session)
+}
+
+/// What comes in. When it is dropped, the session ends.
+#[derive(Debug)]
+pub(crate) struct Arrivals {
+    shared: Arc<Shared>,
+    arrivals: mpsc::Receiver<Arrival>,
+    closing: watch::Sender<Option<Ending>>,
+}
+
+impl Drop for Arrivals {
+    fn drop(&mut self) {
+        self.closing.send_replace(Some(Ending::Done));
+    }
+}
+
+/// A request with its answer to give, or a GoAway.
+pub(crate) type Next = Option<(Request<TunnelBody>, Answer)>;
+
+impl Arrivals {
+    /// The next call, or a GoAway. Nothing when the session has ended.
+    pub(crate) async fn next(&mut self) -> Option<Next> {
+        loop {
+            let Arrival::Call(call, head) = self.arrivals.recv().await? else {
+                return Some(None);
+            };
+            let mut answer = Answer {
+                call,
+                shared: Arc::clone(&self.shared),
+                code: ResetCode::Unanswered,
+            };
+            match answer.request(&head) {
+                Ok(request) => return Some(Some((request, answer))),
+                Err(_) => answer.code = ResetCode::Malformed,
+            }
+        }
+    }
+}
+
+/// The answer that one call is owed. Dropping it resets the call.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    call: Arc<Call>,
+    shared: Arc<Shared>,
+    /// What the relay is told where this is dropped.
+    code: ResetCode,
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        if self.shared.calls.remove(self.call.id).is_some() {
+            self.shared.outbox.reset(self.call.id, self.code);
+            self.call.end(Over::Reset(self.code));
+        }
+    }
+}
+
+impl Answer {
+    fn request(&self, head: &[u8]) -> Result<Request<TunnelBody>, DecodeError> {
+        let (mut request, Asks { upgrade, expect }) = head::decode_request(head)?;
+        let headers = request.headers_mut();
+        remove_hop_by_hop(headers);
+        if let Some(protocol) = upgrade {
+            headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+            headers.insert(UPGRADE, protocol);
+        }
+        let promised = expect.then_some(INITIAL);
+        let outbox = self.shared.outbox.clone();
+        let body = Incoming::new(Arc::clone(&self.call), outbox, headers, promised, ());
+        Ok(request.map(|()| TunnelBody::request(body)))
+    }
+
+    /// Waits until the relay gives the call up.
+    pub(crate) async fn cancelled(&self) {
+        poll_fn(|cx| self.call.poll_over(cx)).await;
+    }
+
+    /// Sends the response to its end.
+    pub(crate) async fn respond<B>(mut self, response: Response<B>) -> StatusCode
+    where
+        B: Body<Data = Bytes> + Unpin,
+        B::Error: fmt::Display,
+    {
+        let status = response.status();
+        match self.send(response).await {
+            // The call has ended in order: there is nothing to reset.
+            Ok(()) => drop(self.shared.calls.remove(self.call.id)),
+            Err(Unsent::Broken(_)) => self.code = ResetCode::Broken,
+            Err(Unsent::Idle) => self.code = ResetCode::TimedOut,
+            Err(Unsent::Over(_)) => {}
+        }
+        status
+    }
+
+    async fn send<B>(&self, response: Response<B>) -> Result<(), Unsent>
+    where
+        B: Body<Data = Bytes> + Unpin,
+        B::Error: fmt::Display,
+    {
+        let (mut head, body) = response.into_parts();
+        head.headers.remove(CONNECTION);
+        let upgrade = head.headers.remove(UPGRADE);
+        let upgrade = upgrade.filter(|_| head.status == StatusCode::SWITCHING_PROTOCOLS);
+        let envelope = head::encode_response(&head, upgrade.as_ref());
+        let (call, outbox) = (&self.call, &self.shared.outbox);
+        if let Some(rest) = send::head(call, outbox, envelope, body, false).await? {
+            // An upgraded connection may be quiet for as long as it likes.
+            let idle = upgrade.is_none().then_some(self.shared.limits.stream_idle);
+            rest.send(call, outbox, idle, false).await?;
+        }
+        Ok(())
+    }
+}

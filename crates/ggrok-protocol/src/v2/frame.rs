@@ -1,0 +1,152 @@
+//! Frames: one binary message each, a short header and a payload.
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+use super::call::CallId;
+use crate::error::ResetCode;
+
+/// What a frame says. Kinds that are not known are skipped, so that versions can differ.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Frame {
+    /// A request's or response's head, and the first or the whole body behind it.
+    Head {
+        call: CallId,
+        head: Bytes,
+        body: Bytes,
+        end: bool,
+    },
+    /// Bytes of a body.
+    Data {
+        call: CallId,
+        body: Bytes,
+        end: bool,
+    },
+    /// The end of a body with trailer fields.
+    Trailers { call: CallId, fields: Bytes },
+    /// So many more bytes may be sent.
+    Window { call: CallId, credit: u32 },
+    /// The call is over, for both sides.
+    Reset { call: CallId, code: ResetCode },
+    /// No new calls will come over this tunnel.
+    GoAway,
+}
+
+/// A message that is no frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct NoFrame;
+
+const HEAD: u8 = 1;
+const DATA: u8 = 2;
+const TRAILERS: u8 = 3;
+const WINDOW: u8 = 4;
+const RESET: u8 = 5;
+const GO_AWAY: u8 = 6;
+
+/// Flag of Head and Data: the body ends here.
+const END: u8 = 1;
+
+/// Kind, flags, call.
+const HEADER: usize = 6;
+
+impl Frame {
+    /// Writes the frame. A body is copied once, behind its header.
+    pub(crate) fn encode(&self) -> Bytes {
+        match self {
+            Self::Head {
+                call,
+                head,
+                body,
+                end,
+            } => {
+                let mut out = header(HEAD, *end, *call, 4 + head.len() + body.len());
+                // A head is far below 4 GiB: the message's limit is.
+                out.put_u32(u32::try_from(head.len()).unwrap_or(u32::MAX));
+                out.put_slice(head);
+                out.put_slice(body);
+                out.freeze()
+            }
+            Self::Data { call, body, end } => {
+                let mut out = header(DATA, *end, *call, body.len());
+                out.put_slice(body);
+                out.freeze()
+            }
+            Self::Trailers { call, fields } => {
+                let mut out = header(TRAILERS, true, *call, fields.len());
+                out.put_slice(fields);
+                out.freeze()
+            }
+            Self::Window { call, credit } => {
+                let mut out = header(WINDOW, false, *call, 4);
+                out.put_u32(*credit);
+                out.freeze()
+            }
+            Self::Reset { call, code } => {
+                let mut out = header(RESET, false, *call, 2);
+                out.put_u16(code.number());
+                out.freeze()
+            }
+            Self::GoAway => header(GO_AWAY, false, CallId::NONE, 0).freeze(),
+        }
+    }
+
+    /// Reads a frame; nothing where its kind is not known. Payloads are slices of the message.
+    pub(crate) fn decode(mut message: Bytes) -> Result<Option<Self>, NoFrame> {
+        let Some(&[kind, flags, a, b, c, d]) = message.first_chunk::<HEADER>() else {
+            return Err(NoFrame);
+        };
+        let call = CallId::new(u32::from_be_bytes([a, b, c, d]));
+        let payload = message.split_off(HEADER);
+        let end = flags & END != 0;
+        Ok(Some(match kind {
+            HEAD => {
+                let (head, body) = split_head(payload)?;
+                Self::Head {
+                    call,
+                    head,
+                    body,
+                    end,
+                }
+            }
+            DATA => Self::Data {
+                call,
+                body: payload,
+                end,
+            },
+            TRAILERS => Self::Trailers {
+                call,
+                fields: payload,
+            },
+            WINDOW => Self::Window {
+                call,
+                credit: u32::from_be_bytes(*payload.first_chunk().ok_or(NoFrame)?),
+            },
+            RESET => {
+                let code = u16::from_be_bytes(*payload.first_chunk().ok_or(NoFrame)?);
+                Self::Reset {
+                    call,
+                    code: ResetCode::from_number(code),
+                }
+            }
+            GO_AWAY => Self::GoAway,
+            _ => return Ok(None),
+        }))
+    }
+}
+
+fn header(kind: u8, end: bool, call: CallId, payload: usize) -> BytesMut {
+    let mut out = BytesMut::with_capacity(HEADER + payload);
+    out.put_u8(kind);
+    out.put_u8(u8::from(end) * END);
+    out.put_u32(call.number());
+    out
+}
+
+fn split_head(mut payload: Bytes) -> Result<(Bytes, Bytes), NoFrame> {
+    let length = u32::from_be_bytes(*payload.first_chunk().ok_or(NoFrame)?) as usize;
+    let mut head = payload.split_off(4);
+    if length > head.len() {
+        return Err(NoFrame);
+    }
+    let body = head.split_off(length);
+    Ok((head, body))
+}

@@ -1,0 +1,184 @@
+//! What a session has to write: data in turn, control before it.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{Sink, SinkExt};
+use tokio::sync::{Notify, mpsc};
+use tokio::time::timeout;
+
+use super::call::CallId;
+use super::frame::Frame;
+use crate::error::ResetCode;
+use crate::{Ending, Message, SessionError, TransportError};
+
+/// Where frames are put. Clones are the same outbox.
+#[derive(Clone, Debug)]
+pub(crate) struct Outbox {
+    data: mpsc::Sender<Bytes>,
+    control: Arc<Control>,
+}
+
+/// Control frames overtake data: credit, resets and pings must not wait behind bodies. A call has
+/// one entry for its credit and one reset, so the calls bound these lists.
+#[derive(Debug, Default)]
+struct Control {
+    waiting: Mutex<Waiting>,
+    filled: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    credits: Vec<(CallId, u32)>,
+    resets: Vec<(CallId, ResetCode)>,
+    go_away: bool,
+    ping: bool,
+    close: Option<Ending>,
+}
+
+impl Control {
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn add(&self, add: impl FnOnce(&mut Waiting)) {
+        add(&mut self.waiting());
+        self.filled.notify_one();
+    }
+}
+
+impl Outbox {
+    pub(crate) fn new() -> (Self, Writer) {
+        let (data, queued) = mpsc::channel(QUEUE);
+        let control = Arc::default();
+        let outbox = Self {
+            data,
+            control: Arc::clone(&control),
+        };
+        (outbox, Writer { queued, control })
+    }
+
+    /// Queues a frame of data, when it is its turn. Fails where the session has ended.
+    pub(crate) async fn data(&self, frame: Frame) -> Result<(), SessionEnded> {
+        let sent = self.data.send(frame.encode()).await;
+        sent.map_err(|_| SessionEnded)
+    }
+
+    /// Queues credit.
+    pub(crate) fn credit(&self, call: CallId, credit: u32) {
+        self.control.add(
+            |waiting| match waiting.credits.iter_mut().find(|(id, _)| *id == call) {
+                Some((_, more)) => *more = more.saturating_add(credit),
+                None => waiting.credits.push((call, credit)),
+            },
+        );
+    }
+
+    /// Queues a reset.
+    pub(crate) fn reset(&self, call: CallId, code: ResetCode) {
+        self.control
+            .add(|waiting| waiting.resets.push((call, code)));
+    }
+
+    /// Resets that are not written yet: a peer that makes us reset and does not read them is none.
+    pub(crate) fn resets(&self) -> usize {
+        self.control.waiting().resets.len()
+    }
+
+    /// Queues a GoAway.
+    pub(crate) fn go_away(&self) {
+        self.control.add(|waiting| waiting.go_away = true);
+    }
+
+    /// Queues a ping.
+    pub(crate) fn ping(&self) {
+        self.control.add(|waiting| waiting.ping = true);
+    }
+
+    /// Queues the last message.
+    pub(crate) fn close(&self, ending: Ending) {
+        self.control.add(|waiting| waiting.close = Some(ending));
+    }
+}
+
+/// The session is over: nothing can be written any more.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SessionEnded;
+
+/// Writes what the outbox is given.
+pub(crate) struct Writer {
+    queued: mpsc::Receiver<Bytes>,
+    control: Arc<Control>,
+}
+
+impl Writer {
+    /// Writes until a close frame has gone out, or writing fails.
+    pub(crate) async fn run(
+        mut self,
+        mut sink: impl Sink<Message, Error = TransportError> + Unpin,
+    ) -> Result<(), SessionError> {
+        loop {
+            let first = tokio::select! {
+                biased;
+                () = self.control.filled.notified() => None,
+                first = self.queued.recv() => first,
+            };
+            let written = timeout(PATIENCE, self.batch(&mut sink, first)).await;
+            if written.map_err(|_| SessionError::Stalled)?? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Writes all that is queued, up to a bound, and flushes once. Returns whether that was all.
+    async fn batch(
+        &mut self,
+        sink: &mut (impl Sink<Message, Error = TransportError> + Unpin),
+        mut next: Option<Bytes>,
+    ) -> Result<bool, TransportError> {
+        let mut bytes = 0;
+        let closed = loop {
+            let waiting = std::mem::take(&mut *self.control.waiting());
+            for message in waiting.messages() {
+                sink.feed(message).await?;
+            }
+            if let Some(ending) = waiting.close {
+                sink.feed(Message::Close(ending)).await?;
+                break true;
+            }
+            let Some(frame) = next.take() else {
+                break false;
+            };
+            bytes += frame.len();
+            sink.feed(Message::Binary(frame)).await?;
+            if bytes < BATCH {
+                next = self.queued.try_recv().ok();
+            }
+        };
+        sink.flush().await?;
+        Ok(closed)
+    }
+}
+
+impl Waiting {
+    fn messages(&self) -> impl Iterator<Item = Message> {
+        let frame = |frame: Frame| Message::Binary(frame.encode());
+        let resets = self.resets.iter();
+        let resets = resets.map(|&(call, code)| Frame::Reset { call, code });
+        let credits = self.credits.iter();
+        let credits = credits.map(|&(call, credit)| Frame::Window { call, credit });
+        let go_away = self.go_away.then_some(Frame::GoAway);
+        let ping = self.ping.then_some(Message::Ping);
+        resets.chain(credits).chain(go_away).map(frame).chain(ping)
+    }
+}
+
+/// Frames of data that may wait, each at most [`CHUNK`](super::send::CHUNK) and a head.
+const QUEUE: usize = 128;
+
+/// Bytes that are written before a flush, and so before control gets its turn.
+const BATCH: usize = 256 << 10;
+
+/// How long the peer may take to read a batch.
+const PATIENCE: Duration = Duration::from_secs(40);

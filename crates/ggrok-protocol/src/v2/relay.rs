@@ -1,0 +1,176 @@
+//! The relay's end: many calls at once.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{CONNECTION, EXPECT, HeaderValue, UPGRADE};
+use http::{Request, Response};
+use http_body::Body;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::body::Incoming;
+use super::call::{Call, Over};
+use super::head::{self, Asks};
+use super::send::{self, Rest, Unsent};
+use super::session::{Session, Shared};
+use crate::error::ResetCode;
+use crate::headers::{remove_hop_by_hop, requested_upgrade};
+use crate::{CallError, Ending, Limits, TunnelBody};
+
+/// Makes the relay's end: where calls go in, and the session that carries them.
+pub(crate) fn open(limits: Limits) -> (Line, Session) {
+    let (shared, writer) = Shared::new(limits);
+    let (closing, closed) = watch::channel(None);
+    let session = Session {
+        shared: Arc::clone(&shared),
+        writer,
+        closing: closed,
+        arrivals: None,
+    };
+    (Line { shared, closing }, session)
+}
+
+/// Where calls go in.
+#[derive(Clone)]
+pub(crate) struct Line {
+    shared: Arc<Shared>,
+    closing: watch::Sender<Option<Ending>>,
+}
+
+/// A call of ours. Dropping it before the response has come whole resets it.
+#[derive(Debug)]
+pub(crate) struct Live {
+    call: Arc<Call>,
+    shared: Arc<Shared>,
+    upload: Option<JoinHandle<()>>,
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        if let Some(upload) = &self.upload {
+            upload.abort();
+        }
+        let live = self.shared.calls.remove(self.call.id).is_some();
+        if live && !self.call.has_ended() {
+            self.shared.outbox.reset(self.call.id, ResetCode::Cancelled);
+        }
+    }
+}
+
+impl Line {
+    pub(crate) async fn call<B>(
+        &self,
+        request: Request<B>,
+    ) -> Result<Response<TunnelBody>, CallError>
+    where
+        B: Body<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: fmt::Display,
+    {
+        let (mut head, body) = request.into_parts();
+        let asks = Asks {
+            upgrade: requested_upgrade(&head).cloned(),
+            expect: head.headers.remove(EXPECT).is_some() && !body.is_end_stream(),
+        };
+        head.headers.remove(CONNECTION);
+        head.headers.remove(UPGRADE);
+        let mut live = Live {
+            call: self.shared.calls.open(asks.expect)?,
+            shared: Arc::clone(&self.shared),
+            upload: None,
+        };
+        let envelope = head::encode_request(&head, &asks);
+        let outbox = &self.shared.outbox;
+        let rest = send::head(&live.call, outbox, envelope, body, asks.expect).await?;
+        if let Some(rest) = rest {
+            live.upload = Some(tokio::spawn(upload(
+                Arc::clone(&live.call),
+                Arc::clone(&self.shared),
+                rest,
+                asks,
+            )));
+        }
+        self.response(live).await
+    }
+
+    async fn response(&self, mut live: Live) -> Result<Response<TunnelBody>, CallError> {
+        let call = Arc::clone(&live.call);
+        let head = poll_fn(|cx| call.poll_head(cx));
+        let patience = async {
+            // The time counts from the last byte of the request.
+            if let Some(upload) = &mut live.upload {
+                upload.await.ok();
+            }
+            tokio::time::sleep(self.shared.limits.answer_timeout).await;
+        };
+        let head = tokio::select! {
+            biased;
+            head = head => head.map_err(CallError::from)?,
+            () = patience => return Err(CallError::TimedOut),
+        };
+        let (mut response, upgrade) = head::decode_response(&head)?;
+        remove_hop_by_hop(response.headers_mut());
+        if let Some(protocol) = upgrade {
+            let headers = response.headers_mut();
+            headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+            headers.insert(UPGRADE, protocol);
+        }
+        let outbox = self.shared.outbox.clone();
+        let body = Incoming::new(call, outbox, response.headers(), None, live);
+        Ok(response.map(|()| TunnelBody::response(body)))
+    }
+
+    pub(crate) fn close(&self, why: Ending) {
+        self.closing.send_if_modified(|reason| {
+            let first = reason.is_none();
+            reason.get_or_insert(why);
+            first
+        });
+    }
+
+    /// Tells the client that no new calls will come.
+    pub(crate) fn go_away(&self) {
+        self.shared.outbox.go_away();
+    }
+}
+
+/// Sends the rest of a request's body. A visitor who leaves or stalls ends the call.
+async fn upload<B>(call: Arc<Call>, shared: Arc<Shared>, rest: Rest<B>, asks: Asks)
+where
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: fmt::Display,
+{
+    // An upgraded connection may be quiet for as long as it likes.
+    let idle = asks.upgrade.is_none().then_some(shared.limits.stream_idle);
+    let code = match rest.send(&call, &shared.outbox, idle, asks.expect).await {
+        Ok(()) | Err(Unsent::Over(_)) => return,
+        Err(Unsent::Broken(_)) => ResetCode::Cancelled,
+        Err(Unsent::Idle) => ResetCode::TimedOut,
+    };
+    if shared.calls.remove(call.id).is_some() {
+        shared.outbox.reset(call.id, code);
+    }
+    call.end(Over::Reset(code));
+}
+
+impl From<Over> for CallError {
+    fn from(over: Over) -> Self {
+        match over {
+            Over::Reset(ResetCode::Refused) => Self::TooManyCalls,
+            Over::Reset(code) => Self::Reset(code),
+            Over::Closed => Self::Closed,
+        }
+    }
+}
+
+impl From<Unsent> for CallError {
+    fn from(unsent: Unsent) -> Self {
+        match unsent {
+            Unsent::Broken(error) => Self::BodyBroken(error),
+            Unsent::Idle => Self::BodyStalled,
+            Unsent::Over(over) => over.into(),
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! A message that goes out: its head with what is at hand of the body, and then the rest.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::future::poll_immediate;
+use http::HeaderMap;
+use http_body::Body;
+use http_body_util::BodyExt;
+use tokio::task::yield_now;
+use tokio::time::timeout;
+
+use super::call::{Call, Over};
+use super::frame::Frame;
+use super::head::encode_trailers;
+use super::outbox::{Outbox, SessionEnded};
+
+/// Bytes of one frame of data.
+pub(crate) const CHUNK: usize = 64 << 10;
+
+/// Bytes of body that go along with a head. Less than a body's initial credit.
+const ALONG: usize = 16 << 10;
+
+/// Why a body was not sent to its end.
+#[derive(Debug)]
+pub(crate) enum Unsent {
+    /// It broke.
+    Broken(String),
+    /// Nothing moved for too long.
+    Idle,
+    /// The call is over.
+    Over(Over),
+}
+
+impl From<SessionEnded> for Unsent {
+    fn from(SessionEnded: SessionEnded) -> Self {
+        Self::Over(Over::Closed)
+    }
+}
+
+impl From<Over> for Unsent {
+    fn from(over: Over) -> Self {
+        Self::Over(over)
+    }
+}
+
+/// What is left of a body behind its head.
+pub(crate) struct Rest<B> {
+    body: B,
+    /// Taken from the body, and not sent yet.
+    data: Bytes,
+    trailers: Option<HeaderMap>,
+    ended: bool,
+}
+
+/// Sends a head with as much of the body as is ready, and returns the rest where there is one. So
+/// a small message is one frame. A body that `waits` is not touched before the peer gives credit.
+pub(crate) async fn head<B>(
+    call: &Call,
+    outbox: &Outbox,
+    head: Bytes,
+    body: B,
+    waits: bool,
+) -> Result<Option<Rest<B>>, Unsent>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: fmt::Display,
+{
+    let mut rest = Rest {
+        ended: body.is_end_stream(),
+        body,
+        data: Bytes::new(),
+        trailers: None,
+    };
+    if !(rest.ended || waits) {
+        rest.gather().await?;
+    }
+    let along = rest.data.split_to(rest.data.len().min(ALONG));
+    let taken = call.take_credit(along.len());
+    debug_assert!(taken, "the initial credit covers what goes along");
+    let end = rest.ended && rest.data.is_empty() && rest.trailers.is_none();
+    let frame = Frame::Head {
+        call: call.id,
+        head,
+        body: along,
+        end,
+    };
+    outbox.data(frame).await?;
+    Ok((!end).then_some(rest))
+}
+
+impl<B> Rest<B>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: fmt::Display,
+{
+    /// Takes what is ready of the body. Whoever makes it gets one turn to put it there: the task
+    /// that reads the local server's socket, above all.
+    async fn gather(&mut self) -> Result<(), Unsent> {
+        let mut patient = true;
+        let mut gathered = BytesMut::new();
+        while !self.ended && self.data.len().max(gathered.len()) < ALONG {
+            let next = poll_immediate(self.body.frame()).await;
+            let Some(frame) = next else {
+                if !std::mem::take(&mut patient) {
+                    break;
+                }
+                yield_now().await;
+                continue;
+            };
+            let before = std::mem::take(&mut self.data);
+            self.keep(frame)?;
+            if !before.is_empty() || !gathered.is_empty() {
+                gathered.extend_from_slice(&before);
+                gathered.extend_from_slice(&std::mem::take(&mut self.data));
+            }
+        }
+        if !gathered.is_empty() {
+            self.data = gathered.freeze();
+        }
+        Ok(())
+    }
+
+    /// Keeps a frame of the body until it is sent.
+    fn keep(
+        &mut self,
+        frame: Option<Result<http_body::Frame<Bytes>, B::Error>>,
+    ) -> Result<(), Unsent> {
+        match frame {
+            None => self.ended = true,
+            Some(Err(error)) => return Err(Unsent::Broken(error.to_string())),
+            Some(Ok(frame)) => match frame.into_data() {
+                Ok(data) => {
+                    self.data = data;
+                    self.ended = self.body.is_end_stream();
+                }
+                Err(frame) => {
+                    self.trailers = frame.into_trailers().ok();
+                    self.ended = true;
+                }
+            },
+        }
+        Ok(())
+    }
+
+    /// Sends the rest to its end. `idle` bounds each pause, of the body and of the peer.
+    pub(crate) async fn send(
+        mut self,
+        call: &Call,
+        outbox: &Outbox,
+        idle: Option<Duration>,
+        waits: bool,
+    ) -> Result<(), Unsent> {
+        if waits {
+            // The first credit is the sign to begin.
+            let sign = poll_fn(|cx| call.poll_credit(cx, 1));
+            let taken = within(idle, sign).await??;
+            call.add_credit(taken).ok();
+        }
+        loop {
+            while !self.data.is_empty() {
+                let most = u32::try_from(self.data.len().min(CHUNK)).unwrap_or(u32::MAX);
+                let credit = within(idle, poll_fn(|cx| call.poll_credit(cx, most))).await??;
+                let body = self.data.split_to(credit as usize);
+                let end = self.ended && self.data.is_empty() && self.trailers.is_none();
+                let call = call.id;
+                outbox.data(Frame::Data { call, body, end }).await?;
+                if end {
+                    return Ok(());
+                }
+            }
+            if self.ended {
+                return self.finish(call, outbox).await;
+            }
+            let over = poll_fn(|cx| call.poll_unwanted(cx));
+            let frame = tokio::select! {
+                frame = within(idle, self.body.frame()) => frame?,
+                over = over => return Err(over.into()),
+            };
+            self.keep(frame)?;
+        }
+    }
+
+    async fn finish(self, call: &Call, outbox: &Outbox) -> Result<(), Unsent> {
+        let call = call.id;
+        let frame = match self.trailers {
+            Some(trailers) => Frame::Trailers {
+                call,
+                fields: encode_trailers(&trailers),
+            },
+            None => Frame::Data {
+                call,
+                body: Bytes::new(),
+                end: true,
+            },
+        };
+        Ok(outbox.data(frame).await?)
+    }
+}
+
+async fn within<F: Future>(idle: Option<Duration>, future: F) -> Result<F::Output, Unsent> {
+    match idle {
+        Some(idle) => timeout(idle, future).await.map_err(|_| Unsent::Idle),
+        None => Ok(future.await),
+    }
+}

@@ -1,0 +1,224 @@
+//! The keeper of one tunnel's WebSocket, at either end.
+
+use std::pin::pin;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream::SplitStream;
+use tokio::sync::{mpsc, watch};
+use tokio::time::timeout;
+
+use super::call::{Call, CallId, Over, Violation};
+use super::calls::{Calls, NotTaken};
+use super::client::Arrival;
+use super::frame::Frame;
+use super::head::decode_trailers;
+use super::outbox::{Outbox, Writer};
+use crate::error::ResetCode;
+use crate::pulse::{Beat, Pulse};
+use crate::wire::{FAREWELL, last_words};
+use crate::{Ending, Limits, Message, SessionError, Transport, TransportError};
+
+/// What the session shares with the handles and bodies of its tunnel.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) calls: Calls,
+    pub(crate) outbox: Outbox,
+    pub(crate) limits: Limits,
+}
+
+impl Shared {
+    pub(crate) fn new(limits: Limits) -> (Arc<Self>, Writer) {
+        let (outbox, writer) = Outbox::new();
+        let calls = Calls::new(limits.calls, limits.held);
+        let shared = Self {
+            calls,
+            outbox,
+            limits,
+        };
+        (Arc::new(shared), writer)
+    }
+}
+
+/// The keeper of one end of a tunnel.
+pub(crate) struct Session {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) writer: Writer,
+    pub(crate) closing: watch::Receiver<Option<Ending>>,
+    /// Where calls of the relay go, at the client.
+    pub(crate) arrivals: Option<mpsc::Sender<Arrival>>,
+}
+
+/// Ends all calls with the session, however that ends.
+struct EndsCalls(Arc<Shared>);
+
+impl Drop for EndsCalls {
+    fn drop(&mut self) {
+        self.0.calls.close();
+    }
+}
+
+impl Session {
+    pub(crate) async fn run(self, transport: impl Transport) -> Result<Ending, SessionError> {
+        let (sink, mut stream) = transport.split();
+        let ends_calls = EndsCalls(Arc::clone(&self.shared));
+        let outbox = self.shared.outbox.clone();
+        let mut writing = pin!(self.writer.run(sink));
+        let reader = Reader {
+            pulse: Pulse::new(self.shared.limits, true),
+            shared: self.shared,
+            arrivals: self.arrivals,
+        };
+        // Side by side, so that reading never waits for writing: two ends with full sockets would
+        // wait for each other for ever.
+        let ended = tokio::select! {
+            ended = reader.run(&mut stream, self.closing) => ended,
+            Err(error) = &mut writing => return last_words(&mut stream).await.ok_or(error),
+        };
+        drop(ends_calls);
+        outbox.close(match &ended {
+            Ok(ending) => *ending,
+            Err(error) => error.ending(),
+        });
+        // The peer may be gone already; it is told, not asked.
+        timeout(FAREWELL, writing).await.ok();
+        last_words(&mut stream).await;
+        ended
+    }
+}
+
+/// The reading half.
+struct Reader {
+    shared: Arc<Shared>,
+    pulse: Pulse,
+    arrivals: Option<mpsc::Sender<Arrival>>,
+}
+
+impl Reader {
+    async fn run<T: Transport>(
+        mut self,
+        messages: &mut SplitStream<T>,
+        mut closing: watch::Receiver<Option<Ending>>,
+    ) -> Result<Ending, SessionError> {
+        loop {
+            tokio::select! {
+                // What has arrived comes first: a peer is not dead while its words wait to be read.
+                biased;
+                message = messages.next() => {
+                    if let Some(ending) = self.receive(message)? {
+                        return Ok(ending);
+                    }
+                }
+                reason = closing.wait_for(Option::is_some) => {
+                    // Without a reason: the last handle is gone.
+                    let reason = reason.ok().and_then(|reason| *reason);
+                    return Ok(reason.unwrap_or(Ending::GoingAway));
+                }
+                beat = self.pulse.beat(false) => match beat {
+                    Beat::Ping => self.shared.outbox.ping(),
+                    Beat::Dead => return Err(SessionError::Dead),
+                },
+            }
+        }
+    }
+
+    /// Takes a message in; returns the reason where it ends the tunnel.
+    fn receive(
+        &mut self,
+        message: Option<Result<Message, TransportError>>,
+    ) -> Result<Option<Ending>, SessionError> {
+        let Some(message) = message else {
+            return Ok(Some(Ending::GoingAway));
+        };
+        self.pulse.heard();
+        match message? {
+            Message::Binary(frame) => self.take(frame)?,
+            Message::Text(_) => return Err(SessionError::NoFrame),
+            Message::Ping | Message::Pong => {}
+            Message::Close(ending) => return Ok(Some(ending)),
+        }
+        Ok(None)
+    }
+
+    fn take(&self, message: Bytes) -> Result<(), SessionError> {
+        let frame = Frame::decode(message).map_err(|_| SessionError::NoFrame)?;
+        let Some(frame) = frame else {
+            return Ok(());
+        };
+        self.apply(frame).map_err(|_| SessionError::Violation)
+    }
+
+    /// Frames of calls that are not live are late, and dropped.
+    fn apply(&self, frame: Frame) -> Result<(), Violation> {
+        match frame {
+            Frame::Head {
+                call,
+                head,
+                body,
+                end,
+            } => return self.apply_head(call, head, body, end),
+            Frame::Data { call, body, end } => {
+                if let Some(call) = self.find(call) {
+                    call.deliver(body, end)?;
+                }
+            }
+            Frame::Trailers { call, fields } => {
+                if let Some(call) = self.find(call) {
+                    let trailers = decode_trailers(&fields).map_err(|_| Violation)?;
+                    call.deliver_trailers(trailers)?;
+                }
+            }
+            Frame::Window { call, credit } => {
+                if let Some(call) = self.find(call) {
+                    call.add_credit(credit)?;
+                }
+            }
+            Frame::Reset { call, code } => {
+                if let Some(call) = self.shared.calls.remove(call) {
+                    call.end(Over::Reset(code));
+                }
+            }
+            Frame::GoAway => {
+                if let Some(arrivals) = &self.arrivals {
+                    // Full only where the client takes no calls, and then it learns soon enough.
+                    arrivals.try_send(Arrival::GoAway).ok();
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn find(&self, call: CallId) -> Option<Arc<Call>> {
+        self.shared.calls.find(call)
+    }
+
+    fn apply_head(&self, id: CallId, head: Bytes, body: Bytes, end: bool) -> Result<(), Violation> {
+        let Some(arrivals) = &self.arrivals else {
+            if let Some(call) = self.find(id) {
+                call.deliver(body, end)?;
+                call.deliver_head(head)?;
+            }
+            return Ok(());
+        };
+        let call = match self.shared.calls.take(id) {
+            Ok(call) => call,
+            Err(NotTaken::Violation) => return Err(Violation),
+            Err(NotTaken::Full) => return self.refuse(id),
+        };
+        call.deliver(body, end)?;
+        if arrivals.try_send(Arrival::Call(call, head)).is_err() {
+            self.shared.calls.remove(id);
+            return self.refuse(id);
+        }
+        Ok(())
+    }
+
+    fn refuse(&self, id: CallId) -> Result<(), Violation> {
+        if self.shared.outbox.resets() > self.shared.limits.calls {
+            return Err(Violation);
+        }
+        self.shared.outbox.reset(id, ResetCode::Refused);
+        Ok(())
+    }
+}
