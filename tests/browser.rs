@@ -39,7 +39,7 @@ async fn shows_a_static_site_in_a_browser() {
             .stderr(Stdio::null()),
     );
     let line = server.line_with("Serving HTTP").await;
-    let tunnel = Tunnel::start(authority_in(&line)).await;
+    let tunnel = Tunnel::start(authority_in(&line), "auto").await;
 
     let files = files(site.path());
     assert_eq!(files.len(), 15, "{files:?}");
@@ -51,7 +51,7 @@ async fn shows_a_static_site_in_a_browser() {
         assert!(same, "{target} is not the file");
     }
 
-    let seen = browser.visit(&tunnel.url).await;
+    let seen = browser.visit(&tunnel.url, None).await;
     assert_eq!(seen["title"], "A static site");
     let text = seen["text"].as_str().unwrap();
     // In capitals, because the style sheet says so.
@@ -63,11 +63,40 @@ async fn shows_a_static_site_in_a_browser() {
 }
 
 #[tokio::test]
-async fn loads_a_vite_project_in_a_browser() {
+async fn edits_a_vite_project_in_a_browser() {
     let Some(browser) = Browser::find().await else {
         return;
     };
     let project = vite_project();
+    let (_server, tunnel) = vite(&browser, &project, "auto").await;
+    let file = project.path().join("hot.js");
+    let seen = browser.visit(&tunnel.url, Some(&file)).await;
+    check_vite_project(&seen);
+    // The edit came over a WebSocket through the tunnel, into the page that was there.
+    assert_eq!(seen["reloaded"], false);
+    let socket = &seen["sockets"][0];
+    let url = socket["url"].as_str().unwrap();
+    assert!(
+        url.starts_with(&format!("ws://{}/", tunnel.address)),
+        "{url}"
+    );
+    assert_eq!(socket["error"], Value::Null);
+}
+
+#[tokio::test]
+async fn loads_a_vite_project_over_a_dialect_without_websockets() {
+    let Some(browser) = Browser::find().await else {
+        return;
+    };
+    let project = vite_project();
+    let (_server, tunnel) = vite(&browser, &project, "ggrok").await;
+    let seen = browser.visit(&tunnel.url, None).await;
+    check_vite_project(&seen);
+    let error = seen["sockets"][0]["error"].as_str().unwrap();
+    assert!(error.contains("501"), "{error}");
+}
+
+async fn vite(browser: &Browser, project: &TempDir, dialect: &str) -> (Program, Tunnel) {
     let mut server = Program::start(
         Command::new("node")
             .arg(browser.modules.join("vite/bin/vite.js"))
@@ -75,35 +104,21 @@ async fn loads_a_vite_project_in_a_browser() {
             .env("NO_COLOR", "1"),
     );
     let line = server.line_with("Local:").await;
-    let tunnel = Tunnel::start(authority_in(&line)).await;
+    let tunnel = Tunnel::start(authority_in(&line), dialect).await;
+    (server, tunnel)
+}
 
-    let seen = browser.visit(&tunnel.url).await;
+fn check_vite_project(seen: &Value) {
     assert_eq!(seen["title"], "A Vite project");
     let value = (1..=MODULES).fold(0, |before, number| (before * 31 + number) % 1_000_003);
     let text = seen["text"].as_str().unwrap();
-    assert!(
-        text.contains(&format!("{MODULES} modules make {value}")),
-        "{text}"
-    );
-    assert_eq!(image_widths(&seen), [48]);
-    let statuses_of_modules = statuses(&seen, "/modules/");
-    assert_eq!(statuses_of_modules, [200; MODULES]);
-    let all = statuses(&seen, "");
-    assert!(
-        all.iter().all(|status| [200, 304].contains(status)),
-        "{all:?}"
-    );
-
-    // Vite asks for a WebSocket to announce edits. No dialect carries it so far, and the page does
-    // without. Where one does, this is the place to edit a module and to see its new text.
-    let socket = &seen["sockets"][0];
-    let url = socket["url"].as_str().unwrap();
-    assert!(
-        url.starts_with(&format!("ws://{}/", tunnel.address)),
-        "{url}"
-    );
-    let error = socket["error"].as_str().unwrap();
-    assert!(error.contains("501"), "{error}");
+    let answer = format!("{MODULES} modules make {value}");
+    assert!(text.contains(&answer), "{text}");
+    assert_eq!(image_widths(seen), [48]);
+    assert_eq!(statuses(seen, "/modules/"), [200; MODULES]);
+    let all = statuses(seen, "");
+    let fine = all.iter().all(|status| [200, 304].contains(status));
+    assert!(fine, "{all:?}");
 }
 
 /// Modules of the Vite project.
@@ -128,7 +143,7 @@ impl Browser {
     }
 
     /// Opens a page with a fresh profile and returns what happened, after nothing went wrong.
-    async fn visit(&self, url: &str) -> Value {
+    async fn visit(&self, url: &str, edited: Option<&Path>) -> Value {
         let home = TempDir::new().unwrap();
         let mut visit = Command::new("node");
         visit
@@ -136,6 +151,7 @@ impl Browser {
             .arg(&self.chromium)
             .arg(home.path().join("profile"))
             .arg(url)
+            .args(edited)
             .env("HOME", home.path())
             .env("NODE_PATH", &self.modules);
         let printed = output(&mut visit, VISIT).await;
@@ -162,7 +178,7 @@ struct Tunnel {
 }
 
 impl Tunnel {
-    async fn start(local: &str) -> Self {
+    async fn start(local: &str, dialect: &str) -> Self {
         let mut relay = Program::start_with_stderr(Program::command("ggrok-server").args([
             "--open",
             "--bind",
@@ -173,10 +189,15 @@ impl Tunnel {
         let listening = relay.line_with(" address=").await;
         let (_, rest) = listening.split_once(" address=").unwrap();
         let server = format!("ws://{}", rest.split(' ').next().unwrap());
-        let mut client = Program::start(
-            Program::command("ggrok-client")
-                .args(["--json", "--server", &server, "--local", local]),
-        );
+        let mut client = Program::start(Program::command("ggrok-client").args([
+            "--json",
+            "--server",
+            &server,
+            "--local",
+            local,
+            "--dialect",
+            dialect,
+        ]));
         let ready = client.line_with(r#""event":"ready""#).await;
         let ready: Value = serde_json::from_str(&ready).unwrap();
         let url = ready["url"].as_str().unwrap().to_owned();

@@ -82,7 +82,11 @@ async fn answers_that_are_no_envelopes_cost_the_call_and_the_connection() {
             "bad-answer",
             Some(Ending::Violation),
         ),
-        (Message::text(huge), "tunnel-closed", Some(Ending::TooBig)),
+        (
+            Message::text(huge),
+            "response-too-large",
+            Some(Ending::TooBig),
+        ),
     ] {
         let mut socket = register(&relay).await;
         let visit = visit(&relay);

@@ -42,9 +42,7 @@ async fn stops_at_once_where_nothing_runs() {
         .await
         .unwrap()
         .unwrap();
-    assert!(
-        matches!(client.event().await, Event::Waiting { reason, .. } if reason.contains("going away"))
-    );
+    assert!(matches!(client.event().await, Event::Waiting { .. }));
     drop(idle);
 }
 

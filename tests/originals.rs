@@ -137,6 +137,26 @@ async fn sends_the_go_client_what_the_go_relay_would_send() {
     assert_eq!(compared, 8);
 }
 
+/// The Go relay lets a client in that offers it a subprotocol, and does not choose it. The client
+/// comes back without the offer.
+async fn decline_offer(listener: &TcpListener) {
+    let (stream, _) = listener.accept().await.unwrap();
+    let mut offered = String::new();
+    #[expect(clippy::result_large_err, reason = "the library's signature")]
+    let look = |request: &Request, response: Response| -> Result<Response, ErrorResponse> {
+        let offer = &request.headers()["sec-websocket-protocol"];
+        offered = offer.to_str().unwrap().to_owned();
+        Ok(response)
+    };
+    let mut go = accept_hdr_async(stream, look).await.unwrap();
+    assert_eq!(offered, "ggrok.v2");
+    let next = go.next().await;
+    assert!(
+        !matches!(next, Some(Ok(_))),
+        "it went on as if it had been chosen"
+    );
+}
+
 #[tokio::test]
 async fn answers_the_go_relay_as_the_go_client_would() {
     // Each local answer as it was recorded.
@@ -169,12 +189,14 @@ async fn answers_the_go_relay_as_the_go_client_would() {
         local.parse().unwrap(),
     ));
 
+    decline_offer(&listener).await;
     let (stream, _) = listener.accept().await.unwrap();
     let mut path = String::new();
     #[expect(clippy::result_large_err, reason = "the library's signature")]
     let look = |request: &Request, response: Response| -> Result<Response, ErrorResponse> {
         path = request.uri().path().to_owned();
         assert!(!request.headers().contains_key("authorization"));
+        assert!(!request.headers().contains_key("sec-websocket-protocol"));
         Ok(response)
     };
     let mut go = accept_hdr_async(stream, look).await.unwrap();
@@ -226,6 +248,7 @@ async fn goes_where_it_was_told_whatever_a_relay_sends() {
         relay.parse().unwrap(),
         local.parse().unwrap(),
     ));
+    decline_offer(&listener).await;
     let (stream, _) = listener.accept().await.unwrap();
     let mut go = accept_async(stream).await.unwrap();
     for target in [

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use ggrok_protocol::Dialect;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -13,6 +14,11 @@ fn ok(_: &Seen) -> Vec<u8> {
 
 async fn setup() -> Setup {
     Setup::start(Origin::start(ok).await).await
+}
+
+/// In the dialect that carries one text message each way.
+async fn setup_in_ggrok() -> Setup {
+    Setup::with(Origin::start(ok).await, Some(Dialect::Ggrok)).await
 }
 
 #[tokio::test]
@@ -92,7 +98,7 @@ async fn refuses_heads_that_are_too_large() {
 
 #[tokio::test]
 async fn refuses_bodies_that_the_dialect_does_not_carry() {
-    let setup = setup().await;
+    let setup = setup_in_ggrok().await;
     let host = setup.relay.address;
     let post = |body: &[u8]| {
         let length = body.len();
@@ -138,7 +144,7 @@ async fn refuses_bodies_that_the_dialect_does_not_carry() {
 
 #[tokio::test]
 async fn refuses_upgrades_and_ignores_http2() {
-    let setup = setup().await;
+    let setup = setup_in_ggrok().await;
     let host = setup.relay.address;
     let upgrade = |to: &str| {
         format!(
@@ -268,7 +274,9 @@ async fn closes_silent_and_half_sent_connections_in_time() {
 async fn refuses_a_body_that_stalls() {
     let relay = Relay::with(|config| config.limits.body_idle = Duration::from_millis(200)).await;
     let origin = Origin::start(ok).await;
-    let _client = Client::start(&relay, &origin).await;
+    let mut settings = config(&relay, &origin);
+    settings.dialect = Some(Dialect::Ggrok);
+    let _client = Client::ready(settings).await;
     let host = relay.address;
     let mut stream = TcpStream::connect(host).await.unwrap();
     stream

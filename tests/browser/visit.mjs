@@ -1,8 +1,10 @@
 // Opens a page in headless Chromium and prints what it saw as one JSON object.
-// Usage: node visit.mjs CHROMIUM PROFILE URL
+// Usage: node visit.mjs CHROMIUM PROFILE URL [FILE]
 //
-// The page says that it has finished with data-state="done" on its root element.
+// The page says that it has finished with data-state="done" on its root element. Where a FILE is
+// given, "before the edit" becomes "after the edit" in it, and the page has to show that.
 
+import { readFile, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 
 // Unlike an import this looks into NODE_PATH too.
@@ -10,7 +12,7 @@ const { chromium } = createRequire(import.meta.url)("playwright-core");
 
 const PATIENCE = 60_000;
 
-const [executablePath, profile, url] = process.argv.slice(2);
+const [executablePath, profile, url, file] = process.argv.slice(2);
 const browser = await chromium.launchPersistentContext(profile, {
   executablePath,
   args: [
@@ -35,6 +37,9 @@ try {
   const done = page.waitForSelector("[data-state=done]", { timeout: PATIENCE });
   await Promise.race([done, broken]);
   await Promise.all(settled);
+  if (file) {
+    seen.reloaded = await edit(page);
+  }
   Object.assign(seen, await page.evaluate(contents));
 } catch (error) {
   seen.errors.push(error.message);
@@ -42,6 +47,17 @@ try {
   await browser.close();
 }
 console.log(JSON.stringify(seen));
+
+// Edits the file, waits until the page shows it, and returns whether the page was loaded anew.
+async function edit(page) {
+  await page.evaluate(() => (window.kept = true));
+  const text = await readFile(file, "utf8");
+  await writeFile(file, text.replace("before the edit", "after the edit"));
+  await page.waitForFunction(() => document.body.innerText.includes("after the edit"), null, {
+    timeout: PATIENCE,
+  });
+  return page.evaluate(() => !window.kept);
+}
 
 // Notes what the page does. Each promise ends when it is known what became of a WebSocket.
 function watch(page) {

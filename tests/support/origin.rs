@@ -139,10 +139,10 @@ async fn read_request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<Se
     };
     // Latin-1, so that each byte is one character.
     let head: String = buffer[..end].iter().map(|byte| char::from(*byte)).collect();
-    assert!(
-        fields(&head, "transfer-encoding").is_empty(),
-        "no dialect so far sends chunks"
-    );
+    if fields(&head, "transfer-encoding") == ["chunked"] {
+        let body = read_chunks(stream, buffer, end).await?;
+        return Some(Seen { head, body });
+    }
     let length = fields(&head, "content-length")
         .first()
         .map_or(0, |length| length.parse().unwrap());
@@ -154,4 +154,40 @@ async fn read_request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<Se
     let body = buffer[end..end + length].to_vec();
     buffer.drain(..end + length);
     Some(Seen { head, body })
+}
+
+async fn read_chunks(
+    stream: &mut TcpStream,
+    buffer: &mut Vec<u8>,
+    start: usize,
+) -> Option<Vec<u8>> {
+    loop {
+        if let Some((body, length)) = dechunk(&buffer[start..]) {
+            buffer.drain(..start + length);
+            return Some(body);
+        }
+        if stream.read_buf(buffer).await.ok()? == 0 {
+            return None;
+        }
+    }
+}
+
+/// Joins the chunks of a body; nothing where the last one is not there. Returns how long they were.
+pub fn dechunk(chunked: &[u8]) -> Option<(Vec<u8>, usize)> {
+    let mut body = Vec::new();
+    let mut at = 0;
+    loop {
+        let line = chunked[at..].windows(2).position(|two| two == b"\r\n")?;
+        let size = std::str::from_utf8(&chunked[at..at + line]).unwrap();
+        let size = usize::from_str_radix(size, 16).unwrap();
+        at += line + 2;
+        if size == 0 {
+            let trailers = chunked[at - 2..]
+                .windows(4)
+                .position(|four| four == b"\r\n\r\n")?;
+            return Some((body, at - 2 + trailers + 4));
+        }
+        body.extend_from_slice(chunked.get(at..at + size)?);
+        at += size + 2;
+    }
 }

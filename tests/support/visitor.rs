@@ -6,7 +6,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::{PATIENCE, fields};
+use super::{PATIENCE, dechunk, fields};
 
 /// What a visitor got.
 #[derive(Debug)]
@@ -24,6 +24,18 @@ impl Answer {
     /// All values of a field, in order.
     pub fn field(&self, name: &str) -> Vec<&str> {
         fields(&self.head, name)
+    }
+
+    /// The body, out of its chunks where it came in chunks; nothing where it broke off.
+    pub fn whole(&self) -> Option<Vec<u8>> {
+        match (
+            &*self.field("transfer-encoding"),
+            &*self.field("content-length"),
+        ) {
+            (["chunked"], _) => dechunk(&self.body).map(|(body, _)| body),
+            (_, [length]) if *length != self.body.len().to_string() => None,
+            _ => Some(self.body.clone()),
+        }
     }
 
     /// The code by which ggrok marks its own answers.

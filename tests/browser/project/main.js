@@ -1,5 +1,6 @@
 // Shows what the last of the modules computed. The scenario writes them.
 
+import "./hot.js";
 import "./style.css";
 
 const modules = import.meta.glob("./modules/*.js", { eager: true });
