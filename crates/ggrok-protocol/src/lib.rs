@@ -13,9 +13,15 @@
 //! The crate does no I/O: a [`Transport`] is any stream and sink of [`Message`]s. What is on the
 //! wire is the business of a [`Dialect`] and never leaves this crate. `docs/protocol.md` states it.
 
+// The tests' WebSocket in memory, which the fuzz targets share, knows the crate by this name.
+#[cfg(any(test, fuzzing))]
+extern crate self as ggrok_protocol;
+
 mod body;
 mod dialect;
 mod error;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod headers;
 mod limits;
 mod message;

@@ -7,7 +7,7 @@
 
 mod client;
 mod collect;
-mod ggrok;
+pub(crate) mod ggrok;
 mod http1;
 mod relay;
 

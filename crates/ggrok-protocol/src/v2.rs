@@ -26,6 +26,11 @@ mod send;
 mod session;
 mod window;
 
+#[cfg(any(test, fuzzing))]
+pub(crate) use frame::Frame;
+#[cfg(any(test, fuzzing))]
+pub(crate) use head::reread as reread_heads;
+
 pub(crate) use client::{Answer, Arrivals, accept};
 pub(crate) use relay::{Line, open};
 pub(crate) use session::Session;

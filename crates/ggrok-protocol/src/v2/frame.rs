@@ -150,3 +150,85 @@ fn split_head(mut payload: Bytes) -> Result<(Bytes, Bytes), NoFrame> {
     let body = head.split_off(length);
     Ok((head, body))
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use proptest::prelude::*;
+
+    use super::{CallId, Frame, NoFrame, ResetCode};
+
+    fn any_frame() -> impl Strategy<Value = Frame> {
+        let call = any::<u32>().prop_map(CallId::new);
+        let bytes = || prop::collection::vec(any::<u8>(), 0..100).prop_map(Bytes::from);
+        prop_oneof![
+            (call.clone(), bytes(), bytes(), any::<bool>()).prop_map(|(call, head, body, end)| {
+                Frame::Head {
+                    call,
+                    head,
+                    body,
+                    end,
+                }
+            }),
+            (call.clone(), bytes(), any::<bool>()).prop_map(|(call, body, end)| Frame::Data {
+                call,
+                body,
+                end
+            }),
+            (call.clone(), bytes()).prop_map(|(call, fields)| Frame::Trailers { call, fields }),
+            (call.clone(), any::<u32>()).prop_map(|(call, credit)| Frame::Window { call, credit }),
+            (call, any::<u16>()).prop_map(|(call, code)| {
+                let code = ResetCode::from_number(code);
+                Frame::Reset { call, code }
+            }),
+            Just(Frame::GoAway),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn reads_every_frame_that_it_writes(frame in any_frame()) {
+            prop_assert_eq!(Frame::decode(frame.encode()), Ok(Some(frame)));
+        }
+
+        #[test]
+        fn survives_any_message(bytes in prop::collection::vec(any::<u8>(), 0..100)) {
+            Frame::decode(bytes.into()).ok();
+        }
+    }
+
+    #[test]
+    fn writes_what_the_documentation_states() {
+        let frame = Frame::Head {
+            call: CallId::new(0x0102_0304),
+            head: Bytes::from_static(b"{}"),
+            body: Bytes::from_static(b"hi"),
+            end: true,
+        };
+        assert_eq!(
+            &frame.encode()[..],
+            b"\x01\x01\x01\x02\x03\x04\0\0\0\x02{}hi"
+        );
+        let reset = Frame::Reset {
+            call: CallId::new(7),
+            code: ResetCode::Refused,
+        };
+        assert_eq!(&reset.encode()[..], b"\x05\0\0\0\0\x07\0\x03");
+        assert_eq!(&Frame::GoAway.encode()[..], b"\x06\0\0\0\0\0");
+    }
+
+    #[test]
+    fn tells_a_broken_frame_from_an_unknown_one() {
+        let decode = |bytes: &'static [u8]| Frame::decode(Bytes::from_static(bytes));
+        for broken in [
+            &b""[..],
+            b"\x01\0\0\0\0",
+            b"\x01\0\0\0\0\x01\0",
+            b"\x04\0\0\0\0\x01\0\0\0",
+            b"\x05\0\0\0\0\x01\0",
+        ] {
+            assert_eq!(decode(broken), Err(NoFrame), "{broken:?}");
+        }
+        assert_eq!(decode(b"\x63\0\0\0\0\x01later"), Ok(None));
+    }
+}

@@ -197,3 +197,86 @@ impl<'de> Visitor<'de> for FieldsVisitor {
 /// A name and a value, borrowed from the message where JSON has no escapes in them.
 #[derive(Deserialize)]
 struct Pair<'a>(#[serde(borrow)] Cow<'a, str>, #[serde(borrow)] Cow<'a, str>);
+
+/// A head that is read and written again says the same.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn reread(data: &[u8]) {
+    if let Ok((request, asks)) = decode_request(data) {
+        let (head, ()) = request.into_parts();
+        let (again, asked) = decode_request(&encode_request(&head, &asks)).expect("we wrote it");
+        assert_eq!((again.headers(), again.uri()), (&head.headers, &head.uri));
+        assert_eq!((again.method(), asked), (&head.method, asks));
+    }
+    if let Ok((response, upgrade)) = decode_response(data) {
+        let (head, ()) = response.into_parts();
+        let again = decode_response(&encode_response(&head, upgrade.as_ref()));
+        let (again, upgraded) = again.expect("we wrote it");
+        assert_eq!(
+            (again.headers(), again.status()),
+            (&head.headers, head.status)
+        );
+        assert_eq!(upgraded, upgrade);
+    }
+    if let Ok(trailers) = decode_trailers(data) {
+        let again = decode_trailers(&encode_trailers(&trailers)).expect("we wrote it");
+        assert_eq!(again, trailers);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn fields() -> impl Strategy<Value = HeaderMap> {
+        // Any byte that a value may have: all but control characters, and tab.
+        let byte = prop_oneof![Just(b'\t'), 0x20u8..0x7f, 0x80u8..=0xff];
+        let value = prop::collection::vec(byte, 0..20);
+        prop::collection::vec(("x-[a-z0-9-]{1,12}", value), 0..12).prop_map(|fields| {
+            let fields = fields.into_iter().map(|(name, value)| {
+                let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
+                (name, HeaderValue::from_bytes(&value).unwrap())
+            });
+            fields.collect()
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn carries_any_request_head(
+            method in "[!#$%&'*+.^_`|~0-9A-Za-z-]{1,10}",
+            target in "/[!-~&&[^#<>\"`]]{0,40}",
+            headers in fields(),
+            expect: bool,
+        ) {
+            let Ok(uri) = target.parse::<Uri>() else { return Ok(()) };
+            let mut request = Request::new(());
+            *request.method_mut() = Method::from_bytes(method.as_bytes()).unwrap();
+            *request.uri_mut() = uri;
+            *request.headers_mut() = headers.clone();
+            let (head, ()) = request.into_parts();
+            let upgrade = headers.values().next().cloned();
+            let asks = Asks { upgrade, expect };
+            let (read, asked) = decode_request(&encode_request(&head, &asks)).unwrap();
+            prop_assert_eq!(read.uri().to_string(), target);
+            prop_assert_eq!(read.method().as_str(), method);
+            prop_assert_eq!(read.headers(), &headers);
+            prop_assert_eq!(asked, asks);
+        }
+
+        #[test]
+        fn carries_any_response_head(status in 200u16..1000, headers in fields()) {
+            let mut response = Response::new(());
+            *response.status_mut() = StatusCode::from_u16(status).unwrap();
+            *response.headers_mut() = headers.clone();
+            let (head, ()) = response.into_parts();
+            let (read, upgrade) = decode_response(&encode_response(&head, None)).unwrap();
+            prop_assert_eq!(read.status().as_u16(), status);
+            prop_assert_eq!(read.headers(), &headers);
+            prop_assert_eq!(upgrade, None);
+            prop_assert_eq!(decode_trailers(&encode_trailers(&headers)).unwrap(), headers);
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! The envelopes of ggrok, and the heads of ggrok.v2.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| ggrok_protocol::fuzzing::envelope(data));

@@ -1,0 +1,5 @@
+//! One frame of ggrok.v2.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| ggrok_protocol::fuzzing::frame(data));
