@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::process::{Output, Stdio};
 
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncWriteExt, copy_bidirectional};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::process::Command;
 use tokio::time::timeout;
 
@@ -408,38 +409,66 @@ async fn every_byte_of_a_folder_compares_equal() {
     }
 }
 
+/// A way between a client and its relay that can be cut.
+struct Cable {
+    address: std::net::SocketAddr,
+    cut: tokio::sync::broadcast::Sender<()>,
+}
+
+impl Cable {
+    async fn to(relay: std::net::SocketAddr) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (cut, _) = tokio::sync::broadcast::channel(1);
+        let cutting = cut.clone();
+        tokio::spawn(async move {
+            loop {
+                let (mut near, _) = listener.accept().await.unwrap();
+                let mut cut = cutting.subscribe();
+                tokio::spawn(async move {
+                    let Ok(mut far) = TcpStream::connect(relay).await else {
+                        return;
+                    };
+                    tokio::select! {
+                        _ = copy_bidirectional(&mut near, &mut far) => {}
+                        _ = cut.recv() => {}
+                    }
+                });
+            }
+        });
+        Self { address, cut }
+    }
+}
+
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn no_file_stays_open_after_1000_calls_and_100_reconnects() {
     let origin = Origin::start(ok).await;
-    let relay = RelayProgram::start(|command| {
+    let mut relay = RelayProgram::start(|command| {
         command.arg("--open");
     })
     .await;
-    let server = relay.address.to_string();
-    let local = origin.address.to_string();
     let fresh = relay.program.open_files();
+    let cable = Cable::to(relay.address).await;
+    let (server, local) = (cable.address.to_string(), origin.address.to_string());
     let mut client = Program::start(
         Program::command("ggrok-client").args(["--server", &server, "--json", "--local", &local]),
     );
     client.line_with("ready").await;
     let connected = client.open_files();
-    for _ in 0..100 {
-        // Each is a client that comes and goes, beside the one that stays.
-        let mut other = Program::command("ggrok-client");
-        let host = format!("localhost:{}", relay.address.port());
-        let mut other =
-            Program::start(other.args(["--server", &host, "--json", "--local", &local]));
-        other.line_with("ready").await;
+    for round in 0..100 {
         for _ in 0..10 {
-            assert_eq!(get(relay.address, "/").await.status(), 200);
+            // The host is the one that the client dialled.
+            let request = format!("GET / HTTP/1.1\r\nHost: {server}\r\nConnection: close\r\n\r\n");
+            let answer = crate::support::raw(relay.address, request).await;
+            assert_eq!(answer.status(), 200, "round {round}");
         }
-        other.signal("KILL").await;
-        other.ended().await;
+        cable.cut.send(()).unwrap();
+        client.line_with("ready").await;
     }
-    // The tunnel's own, and one connection to the local server that may still be idle.
+    // The tunnel's own, and the connections to the local server that may still be idle.
     eventually("the client closed the rest", async || {
-        (client.open_files() <= connected + 1).then_some(())
+        (client.open_files() <= connected).then_some(())
     })
     .await;
     client.signal("INT").await;
@@ -448,4 +477,29 @@ async fn no_file_stays_open_after_1000_calls_and_100_reconnects() {
         (relay.program.open_files() <= fresh).then_some(())
     })
     .await;
+    relay.program.signal("TERM").await;
+    assert_eq!(relay.program.ended().await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn the_relay_knows_heroku_by_its_dyno() {
+    let relay = RelayProgram::start(|command| {
+        command.arg("--open").env("DYNO", "web.1");
+    })
+    .await;
+    let origin = Origin::start(ok).await;
+    let (server, local) = (relay.address.to_string(), origin.address.to_string());
+    let mut client = Program::start(
+        Program::command("ggrok-client").args(["--server", &server, "--json", "--local", &local]),
+    );
+    client.line_with("ready").await;
+    let request = format!(
+        "GET / HTTP/1.1\r\nHost: {server}\r\nX-Forwarded-For: 6.6.6.6, 203.0.113.9\r\nX-Forwarded-Proto: https\r\nConnection: close\r\n\r\n"
+    );
+    assert_eq!(
+        crate::support::raw(relay.address, request).await.status(),
+        200
+    );
+    assert_eq!(origin.last().field("x-forwarded-for"), ["203.0.113.9"]);
+    assert_eq!(origin.last().field("x-forwarded-proto"), ["https"]);
 }

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::backoff::Backoff;
 use crate::connect::Connector;
 use crate::local::Local;
-use crate::serve::Service;
+use crate::serve::{Served, Service};
 use crate::{Config, Event, RunError};
 
 /// Shows a local server at a relay's address until `shutdown` is done, and connects again whenever
@@ -63,7 +63,7 @@ struct Client {
 }
 
 /// Connections that serve: the newest, and those to relays that are about to stop.
-type Connections = JoinSet<Result<Ending, SessionError>>;
+type Connections = JoinSet<Served>;
 
 impl Client {
     async fn stay_connected(&self) -> Result<(), RunError> {
@@ -81,13 +81,13 @@ impl Client {
                     let newest = connections.spawn(serving).id();
                     let url = self.url.clone();
                     (self.service.observer)(Event::Ready { url });
-                    let Some(ended) = ended(&mut connections, newest, &going_away).await else {
+                    let Some(served) = ended(&mut connections, newest, &going_away).await else {
                         continue;
                     };
-                    if since.elapsed() >= LASTING {
+                    if served.was_called || since.elapsed() >= LASTING {
                         backoff.reset();
                     }
-                    reason(ended)?
+                    reason(served.ended)?
                 }
                 Err(error) if error.is_final(met) => return Err(error.into()),
                 Err(error) => error.to_string(),
@@ -125,12 +125,12 @@ async fn ended(
     connections: &mut Connections,
     newest: Id,
     going_away: &CancellationToken,
-) -> Option<Result<Ending, SessionError>> {
+) -> Option<Served> {
     loop {
         tokio::select! {
             biased;
             Some(joined) = connections.join_next_with_id() => match joined {
-                Ok((id, ended)) if id == newest => return Some(ended),
+                Ok((id, served)) if id == newest => return Some(served),
                 // An older one has done its part.
                 Ok(_) => {}
                 Err(panicked) => resume_unwind(panicked.into_panic()),
@@ -152,5 +152,5 @@ fn reason(ended: Result<Ending, SessionError>) -> Result<String, RunError> {
     }
 }
 
-/// A connection that lasted so long was a good one.
+/// A connection that lasted so long, or over which a call came, was a good one.
 const LASTING: Duration = Duration::from_secs(3);

@@ -18,6 +18,13 @@ use crate::{Event, upgrade};
 /// Who watches a client.
 pub(crate) type Observer = Arc<dyn Fn(Event) + Send + Sync>;
 
+/// How a connection was.
+pub(crate) struct Served {
+    pub(crate) ended: Result<Ending, SessionError>,
+    /// Whether a call came over it.
+    pub(crate) was_called: bool,
+}
+
 /// What answering needs.
 #[derive(Clone)]
 pub(crate) struct Service {
@@ -29,22 +36,24 @@ pub(crate) struct Service {
 }
 
 impl Service {
-    /// Answers the calls that come over a transport until it ends, and returns how. `going_away` is
+    /// Answers the calls that come over a transport until it ends, and returns how it was. `going_away` is
     /// cancelled when the relay says that it will stop.
     pub(crate) async fn serve(
         self,
         transport: impl Transport,
         dialect: Dialect,
         going_away: CancellationToken,
-    ) -> Result<Ending, SessionError> {
+    ) -> Served {
         let (mut incoming, session) = accept(dialect, self.limits);
         let mut session = pin!(session.run(transport));
         let mut answers = JoinSet::new();
+        let mut was_called = false;
         loop {
             tokio::select! {
-                ended = &mut session => return ended,
+                ended = &mut session => return Served { ended, was_called },
                 Some(arrival) = incoming.next() => match arrival {
                     Arrival::Call(call) => {
+                        was_called = true;
                         answers.spawn(answer(call, dialect, self.clone()));
                     }
                     Arrival::GoAway => going_away.cancel(),
@@ -54,7 +63,8 @@ impl Service {
             }
         }
         drop(incoming);
-        session.await
+        let ended = session.await;
+        Served { ended, was_called }
     }
 }
 

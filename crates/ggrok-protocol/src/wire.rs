@@ -44,16 +44,24 @@ pub(crate) async fn run<T: Transport>(
             return told.ok_or_else(|| error.into());
         }
     };
-    let said = match &ended {
-        Ok(ending) => outbox.post(Message::Close(*ending)),
-        Err(error) => outbox.post(Message::Close(error.ending())),
+    let Some(ending) = farewell(&ended) else {
+        return ended;
     };
-    if said.is_ok() {
+    if outbox.post(Message::Close(ending)).is_ok() {
         // The peer may be gone already; it is told, not asked.
         timeout(FAREWELL, writing).await.ok();
         last_words(&mut stream).await;
     }
     ended
+}
+
+/// What to tell the peer at the end; nothing where the way to it is lost.
+pub(crate) const fn farewell(ended: &Result<Ending, SessionError>) -> Option<Ending> {
+    match ended {
+        Ok(ending) => Some(*ending),
+        Err(SessionError::Transport(TransportError::Lost(_))) => None,
+        Err(error) => Some(error.ending()),
+    }
 }
 
 /// Reads on up to the peer's close frame, for a moment. To close on what still comes would make

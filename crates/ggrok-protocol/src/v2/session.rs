@@ -17,7 +17,7 @@ use super::head::decode_trailers;
 use super::outbox::{Outbox, Writer};
 use crate::error::ResetCode;
 use crate::pulse::{Beat, Pulse};
-use crate::wire::{FAREWELL, last_words};
+use crate::wire::{FAREWELL, farewell, last_words};
 use crate::{Ending, Limits, Message, SessionError, Transport, TransportError};
 
 /// What the session shares with the handles and bodies of its tunnel.
@@ -77,10 +77,10 @@ impl Session {
             Err(error) = &mut writing => return last_words(&mut stream).await.ok_or(error),
         };
         drop(ends_calls);
-        outbox.close(match &ended {
-            Ok(ending) => *ending,
-            Err(error) => error.ending(),
-        });
+        let Some(ending) = farewell(&ended) else {
+            return ended;
+        };
+        outbox.close(ending);
         // The peer may be gone already; it is told, not asked.
         timeout(FAREWELL, writing).await.ok();
         last_words(&mut stream).await;
