@@ -6,6 +6,7 @@ mod origin;
 mod program;
 mod relay;
 mod visitor;
+mod wire;
 
 pub use client::{Client, config};
 pub use eventually::{PATIENCE, eventually};
@@ -13,6 +14,7 @@ pub use origin::{CLOSE, Origin, Seen, dechunk, fields};
 pub use program::{Program, installed};
 pub use relay::Relay;
 pub use visitor::{Answer, exchange, get, raw};
+pub use wire::{Wire, Wires, noise};
 
 use ggrok_protocol::Dialect;
 

@@ -1,0 +1,242 @@
+//! Connections that become another protocol's, WebSockets above all, are passed on untouched.
+
+use futures_util::{SinkExt, StreamExt};
+use http::header::SEC_WEBSOCKET_PROTOCOL;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::client::ClientRequestBuilder;
+use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::{Error, Message};
+use tokio_tungstenite::{WebSocketStream, accept_hdr_async, client_async};
+
+use crate::support::{PATIENCE, Wires, fields, noise};
+
+const HANDSHAKE: &str = "GET /socket HTTP/1.1\r\nHOST\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+const WEIRD: &str = "GET / HTTP/1.1\r\nHOST\r\nConnection: Upgrade\r\nUpgrade: weird/7\r\n\r\n";
+const SWITCHING: &str =
+    "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: weird/7\r\n\r\n";
+
+type Socket = WebSocketStream<TcpStream>;
+
+/// A WebSocket through the tunnel: its end at the visitor, and that at the local server.
+async fn sockets(wires: &Wires) -> (Socket, Socket) {
+    let address = wires.relay.address;
+    let uri = format!("ws://{address}/socket").parse().unwrap();
+    let request = ClientRequestBuilder::new(uri)
+        .with_sub_protocol("worst")
+        .with_sub_protocol("better");
+    let asking = async {
+        let stream = TcpStream::connect(address).await.unwrap();
+        client_async(request, stream).await.unwrap()
+    };
+    let accepting = async {
+        let local = wires.local().await.into_stream();
+        accept_hdr_async(local, choose).await.unwrap()
+    };
+    let both = async { tokio::join!(asking, accepting) };
+    let both = timeout(PATIENCE, both).await.expect("no WebSocket in time");
+    let ((visitor, response), local) = both;
+    assert_eq!(response.headers()[SEC_WEBSOCKET_PROTOCOL], "better");
+    (visitor, local)
+}
+
+#[expect(
+    clippy::unnecessary_wraps,
+    clippy::result_large_err,
+    reason = "tungstenite's signature"
+)]
+fn choose(
+    request: &Request,
+    mut response: Response,
+) -> Result<Response, http::Response<Option<String>>> {
+    let offered: Vec<_> = request
+        .headers()
+        .get_all(SEC_WEBSOCKET_PROTOCOL)
+        .iter()
+        .collect();
+    assert_eq!(offered, ["worst, better"]);
+    let headers = response.headers_mut();
+    headers.insert(SEC_WEBSOCKET_PROTOCOL, "better".parse().unwrap());
+    Ok(response)
+}
+
+async fn next(socket: &mut Socket) -> Message {
+    let next = timeout(PATIENCE, socket.next()).await;
+    next.expect("no message in time").unwrap().unwrap()
+}
+
+#[tokio::test]
+async fn passes_messages_and_pings_both_ways() {
+    let wires = Wires::start().await;
+    let (mut visitor, mut local) = sockets(&wires).await;
+    for (from, to) in [(&mut visitor, &mut local)] {
+        for _ in 0..2 {
+            for message in [
+                Message::text("grüße"),
+                Message::binary(noise(3_000_000)),
+                Message::binary(""),
+            ] {
+                let (sent, got) = tokio::join!(from.send(message.clone()), next(to));
+                sent.unwrap();
+                assert!(got == message);
+            }
+            from.send(Message::Ping("are you there".into()))
+                .await
+                .unwrap();
+            assert_eq!(next(to).await, Message::Ping("are you there".into()));
+            to.flush().await.unwrap();
+            assert_eq!(next(from).await, Message::Pong("are you there".into()));
+            std::mem::swap(from, to);
+        }
+    }
+}
+
+#[tokio::test]
+async fn passes_the_code_and_reason_of_a_close() {
+    let wires = Wires::start().await;
+    for by_visitor in [true, false] {
+        let (visitor, local) = sockets(&wires).await;
+        let (mut from, mut to) = if by_visitor {
+            (visitor, local)
+        } else {
+            (local, visitor)
+        };
+        let frame = CloseFrame {
+            code: CloseCode::Library(4321),
+            reason: "that is all".into(),
+        };
+        from.close(Some(frame.clone())).await.unwrap();
+        assert_eq!(next(&mut to).await, Message::Close(Some(frame.clone())));
+        // The answer to it comes back, and then both connections end.
+        let ended = timeout(PATIENCE, to.next()).await.unwrap();
+        assert!(ended.is_none(), "{ended:?}");
+        drop(to);
+        assert_eq!(next(&mut from).await, Message::Close(Some(frame)));
+        assert!(timeout(PATIENCE, from.next()).await.unwrap().is_none());
+    }
+}
+
+#[tokio::test]
+async fn loses_nothing_that_comes_right_behind_the_handshake() {
+    let wires = Wires::start().await;
+    // Neither side waits for the other's half of the handshake to arrive.
+    let (mut visitor, mut local, head) = wires.call(format!("{WEIRD}early bird")).await;
+    assert_eq!(fields(&head, "upgrade"), ["weird/7"]);
+    assert_eq!(fields(&head, "connection"), ["upgrade"]);
+    local.send(format!("{SWITCHING}early worm")).await;
+    let head = visitor.head().await;
+    assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+    assert_eq!(fields(&head, "upgrade"), ["weird/7"]);
+    assert_eq!(visitor.exactly(10).await, b"early worm");
+    assert_eq!(local.exactly(10).await, b"early bird");
+}
+
+#[tokio::test]
+async fn pipes_any_protocol() {
+    let wires = Wires::start().await;
+    let (mut visitor, mut local, _) = wires.call(WEIRD).await;
+    local.send(SWITCHING).await;
+    visitor.head().await;
+    for _ in 0..50 {
+        visitor.send(b"\x00\xff\r\n\r\n").await;
+        let heard = local.exactly(6).await;
+        local.send(&heard).await;
+        assert_eq!(visitor.exactly(6).await, heard);
+    }
+    let large = noise(8 << 20);
+    let (_, got) = tokio::join!(visitor.send(&large), local.exactly(large.len()));
+    assert!(got == large);
+    let (_, got) = tokio::join!(local.send(&large), visitor.exactly(large.len()));
+    assert!(got == large);
+}
+
+#[tokio::test]
+async fn stays_with_http_where_the_local_server_refuses() {
+    let wires = Wires::start().await;
+    let mut visitor = wires.visitor("").await;
+    let host = format!("Host: {}", wires.relay.address);
+    for refusal in [
+        "HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nno\r\n0\r\n\r\n",
+        "HTTP/1.1 426 Upgrade Required\r\nConnection: Upgrade\r\nUpgrade: other/1\r\nContent-Length: 2\r\n\r\nno",
+    ] {
+        visitor.send(HANDSHAKE.replace("HOST", &host)).await;
+        let mut local = wires.local().await;
+        let asked = local.head().await;
+        assert_eq!(fields(&asked, "upgrade"), ["websocket"]);
+        assert_eq!(fields(&asked, "sec-websocket-version"), ["13"]);
+        local.send(refusal).await;
+        let head = visitor.head().await;
+        assert_eq!(head[..12], refusal[..12]);
+        if fields(&head, "content-length").is_empty() {
+            assert_eq!(visitor.chunks(2).await, b"no");
+            assert_eq!(visitor.until(b"\r\n\r\n").await, b"0\r\n\r\n");
+        } else {
+            assert_eq!(visitor.exactly(2).await, b"no");
+        }
+    }
+    // The same connection goes on.
+    visitor
+        .send(format!("GET /plain HTTP/1.1\r\n{host}\r\n\r\n"))
+        .await;
+    // It may come on a connection that was used before.
+    let mut local = wires.local().await;
+    assert!(local.head().await.starts_with("GET /plain "));
+    local.send("HTTP/1.1 204 No Content\r\n\r\n").await;
+    assert!(visitor.head().await.starts_with("HTTP/1.1 204 "));
+}
+
+#[tokio::test]
+async fn ends_one_side_where_the_other_is_gone() {
+    let wires = Wires::start().await;
+    let switched = async || {
+        let (mut visitor, mut local, _) = wires.call(WEIRD).await;
+        local.send(SWITCHING).await;
+        visitor.head().await;
+        (visitor, local)
+    };
+    let (mut visitor, local) = switched().await;
+    visitor.send("last words").await;
+    drop(visitor);
+    assert_eq!(local.rest().await, b"last words");
+
+    let (visitor, mut local) = switched().await;
+    local.send("last words").await;
+    drop(local);
+    assert_eq!(visitor.rest().await, b"last words");
+
+    // Before there is an answer, too.
+    let (visitor, local, _) = wires.call(WEIRD).await;
+    drop(visitor);
+    assert_eq!(local.rest().await, b"");
+    let (visitor, local, _) = wires.call(WEIRD).await;
+    drop(local);
+    let mut visitor = visitor;
+    let answer = visitor.head().await;
+    assert!(answer.starts_with("HTTP/1.1 502 "), "{answer}");
+
+    let (visitor, local) = switched().await;
+    drop(wires.client);
+    assert_eq!(visitor.rest().await, b"");
+    assert_eq!(local.rest().await, b"");
+}
+
+#[tokio::test]
+async fn ends_a_websocket_visibly_when_the_relay_stops() {
+    let mut wires = Wires::start().await;
+    let (mut visitor, mut local) = sockets(&wires).await;
+    timeout(PATIENCE, wires.relay.stop())
+        .await
+        .unwrap()
+        .unwrap();
+    for socket in [&mut visitor, &mut local] {
+        let ended = timeout(PATIENCE, socket.next()).await;
+        let ended = ended.expect("it does not end");
+        assert!(
+            matches!(ended, Some(Err(Error::Protocol(_) | Error::Io(_)))),
+            "{ended:?}"
+        );
+    }
+}
