@@ -130,8 +130,14 @@ impl Answer {
     {
         let status = response.status();
         match self.send(response).await {
-            // The call has ended in order: there is nothing to reset.
-            Ok(()) => drop(self.shared.calls.remove(self.call.id)),
+            // The call has ended in order: there is nothing to reset. What is left of a request that
+            // was answered early never comes, and whoever reads it must not wait for it.
+            Ok(()) => {
+                self.shared.calls.remove(self.call.id);
+                if !self.call.has_ended() {
+                    self.call.end(Over::Reset(ResetCode::Cancelled));
+                }
+            }
             Err(Unsent::Broken(_)) => self.code = ResetCode::Broken,
             Err(Unsent::Idle) => self.code = ResetCode::TimedOut,
             Err(Unsent::Over(_)) => {}
