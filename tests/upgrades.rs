@@ -98,7 +98,7 @@ async fn passes_the_code_and_reason_of_a_close() {
     let wires = Wires::start().await;
     for by_visitor in [true, false] {
         let (visitor, local) = sockets(&wires).await;
-        let (mut from, mut to) = if by_visitor {
+        let (mut from, to) = if by_visitor {
             (visitor, local)
         } else {
             (local, visitor)
@@ -108,14 +108,20 @@ async fn passes_the_code_and_reason_of_a_close() {
             reason: "that is all".into(),
         };
         from.close(Some(frame.clone())).await.unwrap();
-        assert_eq!(next(&mut to).await, Message::Close(Some(frame.clone())));
-        // The answer to it comes back, and then both connections end.
-        let ended = timeout(PATIENCE, to.next()).await.unwrap();
-        assert!(ended.is_none(), "{ended:?}");
-        drop(to);
-        assert_eq!(next(&mut from).await, Message::Close(Some(frame)));
-        assert!(timeout(PATIENCE, from.next()).await.unwrap().is_none());
+        // It arrives, its answer comes back, and both connections end.
+        let ends = async { tokio::join!(until_the_end(from), until_the_end(to)) };
+        let ends = timeout(PATIENCE, ends).await.expect("it does not end");
+        let close = [Message::Close(Some(frame))];
+        assert_eq!((&ends.0[..], &ends.1[..]), (&close[..], &close[..]));
     }
+}
+
+async fn until_the_end(mut socket: Socket) -> Vec<Message> {
+    let mut messages = Vec::new();
+    while let Some(message) = socket.next().await {
+        messages.push(message.unwrap());
+    }
+    messages
 }
 
 #[tokio::test]
