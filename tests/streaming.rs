@@ -227,7 +227,7 @@ async fn carries_trailers_both_ways() {
 #[tokio::test]
 async fn cuts_a_response_where_the_local_server_breaks_off() {
     let wires = Wires::start().await;
-    let get = "GET / HTTP/1.1\r\nHOST\r\n\r\n";
+    let get = "GET / HTTP/1.1\r\nHOST\r\nConnection: close\r\n\r\n";
     let sized = "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n";
 
     // Both where the visitor has seen the beginning, and where all came at once.
