@@ -33,7 +33,9 @@ pub async fn serve(listener: TcpListener, config: Config, shutdown: impl Future<
             }
         }
     }
-    drop(listener);
+    if let Err(error) = relay.welcome_last(listener) {
+        tracing::warn!(%error, "visitors who had just connected are lost");
+    }
     relay.finish(grace_period).await;
 }
 
@@ -98,6 +100,19 @@ impl Relay {
             visitor::serve(stream, peer.ip(), app, pages, draining).await;
             drop(place);
         });
+    }
+
+    /// Takes in whom the kernel has accepted already, and closes the listener, which would reset
+    /// them.
+    fn welcome_last(&mut self, listener: TcpListener) -> io::Result<()> {
+        let listener = listener.into_std()?;
+        while let Ok(place) = Arc::clone(&self.places).try_acquire_owned()
+            && let Ok((stream, peer)) = listener.accept()
+        {
+            stream.set_nonblocking(true)?;
+            self.welcome(TcpStream::from_std(stream)?, peer, place);
+        }
+        Ok(())
     }
 
     async fn finish(mut self, grace_period: Duration) {

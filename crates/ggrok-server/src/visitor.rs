@@ -3,18 +3,20 @@
 use std::convert::Infallible;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
 use axum::response::Response;
-use http::header::{ACCEPT, HOST, TRANSFER_ENCODING};
+use http::header::{ACCEPT, CONNECTION, HOST, TRANSFER_ENCODING};
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderValue, Method, Request, Uri};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 use tower_service::Service;
@@ -41,10 +43,18 @@ pub(crate) async fn serve(
     draining: CancellationToken,
 ) {
     let idle_timeout = app.config.idle_timeout;
-    let shared = Arc::clone(&app);
+    let (shared, stopping) = (Arc::clone(&app), draining.clone());
     let service = service_fn(move |request| {
         let (app, pages) = (Arc::clone(&shared), pages.clone());
-        async move { Ok::<_, Infallible>(answer(app, pages, peer, request).await) }
+        let stopping = stopping.clone();
+        async move {
+            let mut response = answer(app, pages, peer, request).await;
+            if stopping.is_cancelled() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+                let close = HeaderValue::from_static("close");
+                response.headers_mut().insert(CONNECTION, close);
+            }
+            Ok::<_, Infallible>(response)
+        }
     });
     let mut builder = http1::Builder::new();
     builder
@@ -61,9 +71,12 @@ pub(crate) async fn serve(
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
-        () = draining.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+        () = draining.cancelled() => match timeout(LINGER, connection.as_mut()).await {
+            Ok(ended) => ended,
+            Err(_) => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
         }
     };
     if let Err(error) = ended {
@@ -163,6 +176,10 @@ fn bring_into_origin_form<B>(request: &mut Request<B>) -> Result<(), RelayError>
     request.headers_mut().insert(HOST, host);
     Ok(())
 }
+
+/// How long a visitor who has connected may take to send a request when the relay stops. hyper
+/// would close on one that is on its way.
+const LINGER: Duration = Duration::from_millis(250);
 
 /// Bytes of a target. RFC 9112, section 3 asks for at least 8,000; hyper takes up to 65,534 and
 /// refuses more without a word.
