@@ -49,8 +49,13 @@ impl Calls {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Opens a call of ours. `waits` says that its body starts without credit.
-    pub(crate) fn open(&self, waits: bool) -> Result<Arc<Call>, CallError> {
+    /// Opens a call of ours. `waits` says that its body starts without credit. `announce` puts its
+    /// head on its way before another call can get a number: the peer takes them in order alone.
+    pub(crate) fn open<T>(
+        &self,
+        waits: bool,
+        announce: impl FnOnce(&Call) -> T,
+    ) -> Result<(Arc<Call>, T), CallError> {
         let mut table = self.table();
         if table.closed {
             return Err(CallError::Closed);
@@ -64,7 +69,8 @@ impl Calls {
         let credit = if waits { 0 } else { INITIAL };
         let call = Arc::new(Call::new(table.last, window, credit));
         table.live.insert(call.id, Arc::clone(&call));
-        Ok(call)
+        let announced = announce(&call);
+        Ok((call, announced))
     }
 
     /// Takes a call of the relay's.

@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, watch};
 use super::body::Incoming;
 use super::call::{Call, Over};
 use super::head::{self, Asks};
-use super::send::{self, Unsent};
+use super::send::{Rest, Unsent};
 use super::session::{Session, Shared};
 use super::window::INITIAL;
 use crate::error::ResetCode;
@@ -156,7 +156,9 @@ impl Answer {
         let upgrade = upgrade.filter(|_| head.status == StatusCode::SWITCHING_PROTOCOLS);
         let envelope = head::encode_response(&head, upgrade.as_ref());
         let (call, outbox) = (&self.call, &self.shared.outbox);
-        if let Some(rest) = send::head(call, outbox, envelope, body, false).await? {
+        let rest = Rest::begin(body, false).await?;
+        let place = outbox.place().await?;
+        if let Some(rest) = rest.head(call, envelope, place) {
             // An upgraded connection may be quiet for as long as it likes.
             let idle = upgrade.is_none().then_some(self.shared.limits.stream_idle);
             rest.send(call, outbox, idle, false).await?;

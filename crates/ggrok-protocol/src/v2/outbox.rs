@@ -59,10 +59,16 @@ impl Outbox {
         (outbox, Writer { queued, control })
     }
 
+    /// Waits for a place in the queue of data. Fails where the session has ended.
+    pub(crate) async fn place(&self) -> Result<Place<'_>, SessionEnded> {
+        let place = self.data.reserve().await;
+        place.map(Place).map_err(|_| SessionEnded)
+    }
+
     /// Queues a frame of data, when it is its turn. Fails where the session has ended.
     pub(crate) async fn data(&self, frame: Frame) -> Result<(), SessionEnded> {
-        let sent = self.data.send(frame.encode()).await;
-        sent.map_err(|_| SessionEnded)
+        self.place().await?.put(&frame);
+        Ok(())
     }
 
     /// Queues credit.
@@ -99,6 +105,16 @@ impl Outbox {
     /// Queues the last message.
     pub(crate) fn close(&self, ending: Ending) {
         self.control.add(|waiting| waiting.close = Some(ending));
+    }
+}
+
+/// A place in the queue of data.
+#[derive(Debug)]
+pub(crate) struct Place<'a>(mpsc::Permit<'a, Bytes>);
+
+impl Place<'_> {
+    pub(crate) fn put(self, frame: &Frame) {
+        self.0.send(frame.encode());
     }
 }
 

@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 use super::body::Incoming;
 use super::call::{Call, Over};
 use super::head::{self, Asks};
-use super::send::{self, Rest, Unsent};
+use super::send::{Rest, Unsent};
 use super::session::{Session, Shared};
 use crate::error::ResetCode;
 use crate::headers::{remove_hop_by_hop, requested_upgrade};
@@ -76,14 +76,16 @@ impl Line {
         };
         head.headers.remove(CONNECTION);
         head.headers.remove(UPGRADE);
+        let envelope = head::encode_request(&head, &asks);
+        let rest = Rest::begin(body, asks.expect).await?;
+        let place = self.shared.outbox.place().await.map_err(Unsent::from)?;
+        let announce = |call: &Call| rest.head(call, envelope, place);
+        let (call, rest) = self.shared.calls.open(asks.expect, announce)?;
         let mut live = Live {
-            call: self.shared.calls.open(asks.expect)?,
+            call,
             shared: Arc::clone(&self.shared),
             upload: None,
         };
-        let envelope = head::encode_request(&head, &asks);
-        let outbox = &self.shared.outbox;
-        let rest = send::head(&live.call, outbox, envelope, body, asks.expect).await?;
         if let Some(rest) = rest {
             live.upload = Some(tokio::spawn(upload(
                 Arc::clone(&live.call),

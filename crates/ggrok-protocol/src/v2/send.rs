@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use super::call::{Call, Over};
 use super::frame::Frame;
 use super::head::encode_trailers;
-use super::outbox::{Outbox, SessionEnded};
+use super::outbox::{Outbox, Place, SessionEnded};
 
 /// Bytes of one frame of data.
 pub(crate) const CHUNK: usize = 64 << 10;
@@ -55,47 +55,41 @@ pub(crate) struct Rest<B> {
     ended: bool,
 }
 
-/// Sends a head with as much of the body as is ready, and returns the rest where there is one. So
-/// a small message is one frame. A body that `waits` is not touched before the peer gives credit.
-pub(crate) async fn head<B>(
-    call: &Call,
-    outbox: &Outbox,
-    head: Bytes,
-    body: B,
-    waits: bool,
-) -> Result<Option<Rest<B>>, Unsent>
-where
-    B: Body<Data = Bytes> + Unpin,
-    B::Error: fmt::Display,
-{
-    let mut rest = Rest {
-        ended: body.is_end_stream(),
-        body,
-        data: Bytes::new(),
-        trailers: None,
-    };
-    if !(rest.ended || waits) {
-        rest.gather().await?;
-    }
-    let along = rest.data.split_to(rest.data.len().min(ALONG));
-    let taken = call.take_credit(along.len());
-    debug_assert!(taken, "the initial credit covers what goes along");
-    let end = rest.ended && rest.data.is_empty() && rest.trailers.is_none();
-    let frame = Frame::Head {
-        call: call.id,
-        head,
-        body: along,
-        end,
-    };
-    outbox.data(frame).await?;
-    Ok((!end).then_some(rest))
-}
-
 impl<B> Rest<B>
 where
     B: Body<Data = Bytes> + Unpin,
     B::Error: fmt::Display,
 {
+    /// Takes as much of a body as is ready, to go along with its head. So a small message is one
+    /// frame. A body that `waits` is not touched before the peer gives credit.
+    pub(crate) async fn begin(body: B, waits: bool) -> Result<Self, Unsent> {
+        let mut rest = Self {
+            ended: body.is_end_stream(),
+            body,
+            data: Bytes::new(),
+            trailers: None,
+        };
+        if !(rest.ended || waits) {
+            rest.gather().await?;
+        }
+        Ok(rest)
+    }
+
+    /// Puts the head in its place, and returns what is left where there is something.
+    pub(crate) fn head(mut self, call: &Call, head: Bytes, place: Place<'_>) -> Option<Self> {
+        let along = self.data.split_to(self.data.len().min(ALONG));
+        let taken = call.take_credit(along.len());
+        debug_assert!(taken, "the initial credit covers what goes along");
+        let end = self.ended && self.data.is_empty() && self.trailers.is_none();
+        place.put(&Frame::Head {
+            call: call.id,
+            head,
+            body: along,
+            end,
+        });
+        (!end).then_some(self)
+    }
+
     /// Takes what is ready of the body. Whoever makes it gets one turn to put it there: the task
     /// that reads the local server's socket, above all.
     async fn gather(&mut self) -> Result<(), Unsent> {
