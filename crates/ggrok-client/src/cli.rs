@@ -117,6 +117,15 @@ pub(crate) struct TunnelArgs {
     #[arg(long, env = "GGROK_LOCAL_TIMEOUT", value_parser = humantime::parse_duration, default_value = "25s", value_name = "TIME")]
     local_timeout: Duration,
 
+    /// Largest window of one streamed body: what may be on its way or unread
+    #[arg(
+        long,
+        env = "GGROK_WINDOW_LIMIT",
+        default_value = "1MiB",
+        value_name = "SIZE"
+    )]
+    window_limit: ByteSize,
+
     /// Largest body of a request or response, in ggrok's own dialect
     #[arg(
         long,
@@ -207,7 +216,8 @@ impl TunnelArgs {
             DialectChoice::Ggrok => Some(Dialect::Ggrok),
         };
         config.local_timeout = self.local_timeout;
-        config.limits.body = body_limit(self.body_limit)?;
+        config.limits.window = bytes("--window-limit", self.window_limit)?;
+        config.limits.body = bytes("--body-limit", self.body_limit)?;
         Ok(config)
     }
 
@@ -239,10 +249,10 @@ impl TunnelArgs {
     }
 }
 
-fn body_limit(size: ByteSize) -> anyhow::Result<usize> {
-    // Bodies are held in memory, in several forms.
+/// A size that is held in memory.
+fn bytes(flag: &str, size: ByteSize) -> anyhow::Result<usize> {
     if size > ByteSize::gib(1) {
-        bail!("--body-limit is at most 1GiB");
+        bail!("{flag} is at most 1GiB: so much is held in memory");
     }
     Ok(usize::try_from(size.as_u64())?)
 }

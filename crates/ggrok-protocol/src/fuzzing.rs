@@ -72,6 +72,8 @@ pub fn session(data: &[u8]) {
 const LIMITS: Limits = Limits {
     body: 1 << 10,
     held: 1 << 20,
+    window: 1 << 18,
+    frame: 1 << 20,
     calls: 4,
     call_timeout: Duration::from_secs(28),
     answer_timeout: Duration::from_secs(30),

@@ -13,6 +13,12 @@ pub struct Limits {
     /// request or response does not fit is refused. With streaming, it is what the windows of all
     /// calls may come to.
     pub held: usize,
+    /// The largest window of one streamed body, in bytes. Windows start at 64 KiB and grow for a
+    /// fast reader; over a long way the window must cover what one round trip can carry.
+    pub window: usize,
+    /// The largest WebSocket message, in bytes, that is read in a dialect that streams. A frame of
+    /// data is at most 64 KiB, so this bounds heads.
+    pub frame: usize,
     /// Calls of one tunnel, waiting or running; beyond it a call is refused.
     pub calls: usize,
     /// How long a call may take in a dialect without streaming, from its last request byte to its
@@ -36,6 +42,8 @@ impl Default for Limits {
         Self {
             body: 10 << 20,
             held: 64 << 20,
+            window: 1 << 20,
+            frame: 1 << 20,
             calls: 1000,
             // Heroku's router gives up after 30 s, and tells the visitor nothing of use.
             call_timeout: Duration::from_secs(28),
@@ -54,22 +62,20 @@ impl Limits {
     /// ggrok's dialect it holds a body in base64, otherwise a frame.
     #[must_use]
     pub const fn response_message(&self, dialect: Dialect) -> usize {
-        let body = match dialect {
-            Dialect::V2 => 0,
-            Dialect::Ggrok => self.body.div_ceil(3).saturating_mul(4),
-        };
-        body.saturating_add(HEAD)
+        match dialect {
+            Dialect::V2 => self.frame,
+            Dialect::Ggrok => self.body.div_ceil(3).saturating_mul(4).saturating_add(HEAD),
+        }
     }
 
     /// The largest WebSocket message, in bytes, that a client with these limits should read. In
     /// ggrok's dialect it holds a body as JSON text, where one byte may take six (`\u0001`).
     #[must_use]
     pub const fn request_message(&self, dialect: Dialect) -> usize {
-        let body = match dialect {
-            Dialect::V2 => 0,
-            Dialect::Ggrok => self.body.saturating_mul(6),
-        };
-        body.saturating_add(HEAD)
+        match dialect {
+            Dialect::V2 => self.frame,
+            Dialect::Ggrok => self.body.saturating_mul(6).saturating_add(HEAD),
+        }
     }
 
     /// The bytes that [`held`](Self::held) comes to: never less than two of the largest bodies,
@@ -80,5 +86,5 @@ impl Limits {
     }
 }
 
-/// Room for a head: more than any HTTP server takes, and far above a frame of data.
+/// Room for a head in an envelope: more than any HTTP server takes.
 const HEAD: usize = 1 << 20;

@@ -80,6 +80,51 @@ pub(crate) struct Cli {
     )]
     held_limit: ByteSize,
 
+    /// Largest window of one streamed body: what may be on its way or unread
+    #[arg(
+        long,
+        env = "GGROK_WINDOW_LIMIT",
+        default_value = "1MiB",
+        value_name = "SIZE"
+    )]
+    window_limit: ByteSize,
+
+    /// Largest message of a client that streams
+    #[arg(
+        long,
+        env = "GGROK_FRAME_LIMIT",
+        default_value = "1MiB",
+        value_name = "SIZE"
+    )]
+    frame_limit: ByteSize,
+
+    /// Largest head of a request
+    #[arg(
+        long,
+        env = "GGROK_HEAD_LIMIT",
+        default_value = "64KiB",
+        value_name = "SIZE"
+    )]
+    head_limit: ByteSize,
+
+    /// Connections of visitors and clients at a time; further ones wait
+    #[arg(
+        long,
+        env = "GGROK_CONNECTIONS",
+        default_value_t = 4096,
+        value_name = "COUNT"
+    )]
+    connections: usize,
+
+    /// Clients at a time
+    #[arg(
+        long,
+        env = "GGROK_TUNNELS",
+        default_value_t = 10_000,
+        value_name = "COUNT"
+    )]
+    tunnels: usize,
+
     /// Largest body of a request or response, for clients that speak ggrok's own dialect
     #[arg(
         long,
@@ -157,10 +202,15 @@ impl Cli {
         }
         config.limits.stream_idle = self.stream_idle;
         config.limits.calls = self.calls;
-        config.limits.held = usize::try_from(self.held_limit.as_u64())?;
-        config.limits.body = usize::try_from(self.body_limit.as_u64())?;
-        if config.limits.body > 1 << 30 {
-            bail!("--body-limit is at most 1GiB: bodies are held in memory");
+        config.limits.held = bytes("--held-limit", self.held_limit)?;
+        config.limits.window = bytes("--window-limit", self.window_limit)?;
+        config.limits.frame = bytes("--frame-limit", self.frame_limit)?;
+        config.limits.body = bytes("--body-limit", self.body_limit)?;
+        config.head_limit = bytes("--head-limit", self.head_limit)?;
+        config.connections = self.connections;
+        config.tunnels = self.tunnels;
+        if self.frame_limit < ByteSize::kib(128) {
+            bail!("--frame-limit is at least 128KiB: frames of data have 64KiB, and a head");
         }
         if config.idle_timeout.is_zero() {
             bail!("--idle-timeout of nothing would close every connection");
@@ -184,4 +234,12 @@ impl Cli {
             ),
         }
     }
+}
+
+/// A size that is held in memory.
+fn bytes(flag: &str, size: ByteSize) -> anyhow::Result<usize> {
+    if size > ByteSize::gib(1) {
+        bail!("{flag} is at most 1GiB: so much is held in memory");
+    }
+    Ok(usize::try_from(size.as_u64())?)
 }

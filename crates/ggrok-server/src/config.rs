@@ -19,6 +19,9 @@ pub struct Config {
     pub idle_timeout: Duration,
     /// How long calls in flight may take to finish when the relay stops.
     pub grace_period: Duration,
+    /// Bytes of a request's fields. hyper's own limit is set to twice that: beyond it, it refuses
+    /// without a word.
+    pub head_limit: usize,
     /// Connections that are served at a time. Further ones wait in the kernel's queue.
     pub connections: usize,
     /// Clients that may be registered at a time.
@@ -36,6 +39,7 @@ impl Config {
             trusted_hops,
             idle_timeout: Self::default_idle_timeout(trusted_hops),
             grace_period: Duration::from_secs(25),
+            head_limit: 64 << 10,
             connections: 4096,
             tunnels: 10_000,
             limits: Limits::default(),

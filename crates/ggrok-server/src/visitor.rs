@@ -61,7 +61,7 @@ pub(crate) async fn serve(
         .timer(TokioTimer::new())
         .header_read_timeout(idle_timeout)
         .max_headers(2 * MAX_FIELDS)
-        .max_buf_size(2 * MAX_HEAD);
+        .max_buf_size((2 * app.config.head_limit).max(LEAST_BUFFER));
     let mut stream = TimeoutStream::new(stream);
     // A visitor who takes nothing of its answer holds memory and a place.
     stream.set_write_timeout(Some(app.config.limits.stream_idle));
@@ -91,7 +91,7 @@ async fn answer(
     peer: IpAddr,
     mut request: Request<Incoming>,
 ) -> Response {
-    let host = match admit(&mut request) {
+    let host = match admit(&mut request, app.config.head_limit) {
         Ok(host) => host,
         Err(error) => {
             tracing::debug!(%peer, %error, "refused a request");
@@ -110,7 +110,7 @@ async fn answer(
 
 /// Reads the host of a request and brings its target into origin form, once and for all: what is
 /// routed is what is forwarded. hyper passes much that must not come further.
-fn admit<B>(request: &mut Request<B>) -> Result<Host, RelayError> {
+fn admit<B>(request: &mut Request<B>, head_limit: usize) -> Result<Host, RelayError> {
     if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
         return Err(RelayError::Method);
     }
@@ -125,7 +125,7 @@ fn admit<B>(request: &mut Request<B>) -> Result<Host, RelayError> {
     let head: usize = fields
         .map(|(name, value)| name.as_str().len() + value.len() + 4)
         .sum();
-    if head > MAX_HEAD {
+    if head > head_limit {
         return Err(RelayError::HeadTooLarge);
     }
     if !is_chunked_or_plain(request.headers()) {
@@ -185,9 +185,8 @@ const LINGER: Duration = Duration::from_millis(250);
 /// refuses more without a word.
 const MAX_TARGET: usize = 32 << 10;
 
-/// Bytes of a request's fields. hyper's own limit is set to twice that: beyond it, it refuses
-/// without a word.
-const MAX_HEAD: usize = 64 << 10;
-
-/// Fields of a request. hyper's own limit is set to twice that, as above.
+/// Fields of a request. hyper's own limit is set to twice that, and refuses without a word.
 const MAX_FIELDS: usize = 256;
+
+/// The least that hyper can work with.
+const LEAST_BUFFER: usize = 8 << 10;

@@ -5,14 +5,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::call::{Call, CallId, Over};
 use super::window::{Budget, INITIAL, Window};
-use crate::CallError;
+use crate::{CallError, Limits};
 
 /// The live calls of one tunnel.
 #[derive(Debug)]
 pub(crate) struct Calls {
     table: Mutex<Table>,
     budget: Budget,
-    most: usize,
+    limits: Limits,
 }
 
 #[derive(Debug)]
@@ -32,7 +32,7 @@ pub(crate) enum NotTaken {
 }
 
 impl Calls {
-    pub(crate) fn new(most: usize, bytes: usize) -> Self {
+    pub(crate) fn new(limits: Limits) -> Self {
         let table = Table {
             live: HashMap::new(),
             last: CallId::NONE,
@@ -40,8 +40,8 @@ impl Calls {
         };
         Self {
             table: Mutex::new(table),
-            budget: Budget::new(bytes),
-            most,
+            budget: Budget::new(limits.held),
+            limits,
         }
     }
 
@@ -60,10 +60,11 @@ impl Calls {
         if table.closed {
             return Err(CallError::Closed);
         }
-        if table.live.len() >= self.most {
+        if table.live.len() >= self.limits.calls {
             return Err(CallError::TooManyCalls);
         }
-        let window = Window::open(&self.budget).ok_or(CallError::TooManyBytes)?;
+        let window =
+            Window::open(&self.budget, self.limits.window).ok_or(CallError::TooManyBytes)?;
         // After four billion calls a tunnel has to start anew.
         table.last = table.last.next().ok_or(CallError::Closed)?;
         let credit = if waits { 0 } else { INITIAL };
@@ -80,10 +81,10 @@ impl Calls {
             return Err(NotTaken::Violation);
         }
         table.last = id;
-        if table.live.len() >= self.most {
+        if table.live.len() >= self.limits.calls {
             return Err(NotTaken::Full);
         }
-        let window = Window::open(&self.budget).ok_or(NotTaken::Full)?;
+        let window = Window::open(&self.budget, self.limits.window).ok_or(NotTaken::Full)?;
         let call = Arc::new(Call::new(id, window, INITIAL));
         table.live.insert(id, Arc::clone(&call));
         Ok(call)

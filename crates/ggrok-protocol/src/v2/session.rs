@@ -31,7 +31,7 @@ pub(crate) struct Shared {
 impl Shared {
     pub(crate) fn new(limits: Limits) -> (Arc<Self>, Writer) {
         let (outbox, writer) = Outbox::new();
-        let calls = Calls::new(limits.calls, limits.held);
+        let calls = Calls::new(limits);
         let shared = Self {
             calls,
             outbox,

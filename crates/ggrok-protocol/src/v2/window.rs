@@ -6,9 +6,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// Credit that every body starts with, in bytes, on both sides and without a word.
 pub(crate) const INITIAL: u32 = 64 << 10;
 
-/// The largest window of one body. It bounds what a fast reader far away can get in one round trip.
-const LARGEST: u32 = 1 << 20;
-
 /// Bytes that a tunnel's receivers may promise together.
 #[derive(Clone, Debug)]
 pub(crate) struct Budget(Arc<AtomicUsize>);
@@ -39,6 +36,8 @@ impl Budget {
 pub(crate) struct Window {
     open: u32,
     size: u32,
+    /// What `size` may grow to.
+    largest: u32,
     /// Read, and not yet granted anew.
     read: u32,
     budget: Budget,
@@ -50,10 +49,11 @@ pub(crate) struct Overflow;
 
 impl Window {
     /// Opens a window of the initial size; nothing where the tunnel has promised all it may.
-    pub(crate) fn open(budget: &Budget) -> Option<Self> {
+    pub(crate) fn open(budget: &Budget, largest: usize) -> Option<Self> {
         budget.take(INITIAL).then(|| Self {
             open: INITIAL,
             size: INITIAL,
+            largest: u32::try_from(largest).unwrap_or(u32::MAX),
             read: 0,
             budget: budget.clone(),
         })
@@ -75,7 +75,7 @@ impl Window {
             return None;
         }
         let mut credit = std::mem::take(&mut self.read);
-        if self.size < LARGEST && self.budget.take(self.size) {
+        if self.size <= self.largest / 2 && self.budget.take(self.size) {
             credit += self.size;
             self.size *= 2;
         }
@@ -92,32 +92,40 @@ impl Drop for Window {
 
 #[cfg(test)]
 mod tests {
-    use super::{Budget, INITIAL, LARGEST, Overflow, Window};
+    use super::{Budget, INITIAL, Overflow, Window};
+
+    const LARGEST: usize = 1 << 20;
 
     #[test]
     fn grants_in_halves_and_grows_up_to_its_largest() {
         let budget = Budget::new(4 << 20);
-        let mut window = Window::open(&budget).unwrap();
+        let mut window = Window::open(&budget, LARGEST).unwrap();
         assert_eq!(window.read(INITIAL as usize / 2 - 1), None);
         assert_eq!(window.read(1), Some(INITIAL / 2 + INITIAL));
         for _ in 0..20 {
             window.receive(window.size as usize / 2).unwrap();
             window.read(window.size as usize / 2);
         }
-        assert_eq!(window.size, LARGEST);
+        assert_eq!(window.size as usize, LARGEST);
     }
 
     #[test]
     fn never_lets_in_more_than_it_granted() {
         let budget = Budget::new(INITIAL as usize);
-        let mut window = Window::open(&budget).unwrap();
-        assert!(Window::open(&budget).is_none(), "the budget is spent");
+        let mut window = Window::open(&budget, LARGEST).unwrap();
+        assert!(
+            Window::open(&budget, LARGEST).is_none(),
+            "the budget is spent"
+        );
         window.receive(INITIAL as usize).unwrap();
         assert_eq!(window.receive(1), Err(Overflow));
         // No room to grow: what is read is granted, and no more.
         assert_eq!(window.read(INITIAL as usize), Some(INITIAL));
         assert_eq!(window.receive(INITIAL as usize + 1), Err(Overflow));
         drop(window);
-        assert!(Window::open(&budget).is_some(), "its bytes came back");
+        assert!(
+            Window::open(&budget, LARGEST).is_some(),
+            "its bytes came back"
+        );
     }
 }
