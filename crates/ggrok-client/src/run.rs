@@ -153,4 +153,4 @@ fn reason(ended: Result<Ending, SessionError>) -> Result<String, RunError> {
 }
 
 /// A connection that lasted so long, or over which a call came, was a good one.
-const LASTING: Duration = Duration::from_secs(3);
+const LASTING: Duration = Duration::from_secs(1);
