@@ -159,6 +159,38 @@ async fn pipes_any_protocol() {
 }
 
 #[tokio::test]
+async fn grants_many_at_once() {
+    let wires = Wires::start().await;
+    let mut visitors = Vec::new();
+    for number in 0..100 {
+        // Calls of other kinds between them start at another pace.
+        let said = match number % 3 {
+            0 => "GET / HTTP/1.1\r\nHOST\r\nConnection: close\r\n\r\n",
+            1 => "POST / HTTP/1.1\r\nHOST\r\nConnection: close\r\nContent-Length: 1\r\n\r\n",
+            _ => WEIRD,
+        };
+        visitors.push(wires.visitor(said).await);
+    }
+    let mut switched = Vec::new();
+    for _ in 0..visitors.len() {
+        let mut local = wires.local().await;
+        if local.head().await.contains("weird/7") {
+            local.send(SWITCHING).await;
+            switched.push(local);
+        } else {
+            local
+                .send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+                .await;
+        }
+    }
+    assert_eq!(switched.len(), 33);
+    for (number, visitor) in visitors.iter_mut().enumerate() {
+        let status = if number % 3 == 2 { " 101 " } else { " 200 " };
+        assert_eq!(visitor.head().await[8..13], *status);
+    }
+}
+
+#[tokio::test]
 async fn stays_with_http_where_the_local_server_refuses() {
     let wires = Wires::start().await;
     let mut visitor = wires.visitor("").await;
