@@ -19,6 +19,8 @@ pub(crate) struct Calls {
 struct Table {
     live: HashMap<CallId, Arc<Call>>,
     last: CallId,
+    /// Calls of the relay's that were reset before their heads came: control overtakes data.
+    unwanted: Vec<CallId>,
     closed: bool,
 }
 
@@ -27,6 +29,8 @@ struct Table {
 pub(crate) enum NotTaken {
     /// Its id is not a new one.
     Violation,
+    /// It was reset before it came.
+    Unwanted,
     /// There are as many calls, or bytes, as there may be.
     Full,
 }
@@ -36,6 +40,7 @@ impl Calls {
         let table = Table {
             live: HashMap::new(),
             last: CallId::NONE,
+            unwanted: Vec::new(),
             closed: false,
         };
         Self {
@@ -81,6 +86,11 @@ impl Calls {
             return Err(NotTaken::Violation);
         }
         table.last = id;
+        let unwanted = table.unwanted.contains(&id);
+        table.unwanted.retain(|unwanted| *unwanted > id);
+        if unwanted {
+            return Err(NotTaken::Unwanted);
+        }
         if table.live.len() >= self.limits.calls {
             return Err(NotTaken::Full);
         }
@@ -96,6 +106,15 @@ impl Calls {
 
     pub(crate) fn remove(&self, id: CallId) -> Option<Arc<Call>> {
         self.table().live.remove(&id)
+    }
+
+    /// Gives a call of the relay's up, and returns it where it has come.
+    pub(crate) fn give_up(&self, id: CallId) -> Option<Arc<Call>> {
+        let mut table = self.table();
+        if id > table.last && table.unwanted.len() < self.limits.calls {
+            table.unwanted.push(id);
+        }
+        table.live.remove(&id)
     }
 
     /// Ends all calls, and refuses new ones.

@@ -175,7 +175,12 @@ impl Reader {
                 }
             }
             Frame::Reset { call, code } => {
-                if let Some(call) = self.shared.calls.remove(call) {
+                let calls = &self.shared.calls;
+                let given_up = match self.arrivals {
+                    Some(_) => calls.give_up(call),
+                    None => calls.remove(call),
+                };
+                if let Some(call) = given_up {
                     call.end(Over::Reset(code));
                 }
             }
@@ -204,6 +209,7 @@ impl Reader {
         let call = match self.shared.calls.take(id) {
             Ok(call) => call,
             Err(NotTaken::Violation) => return Err(Violation),
+            Err(NotTaken::Unwanted) => return Ok(()),
             Err(NotTaken::Full) => return self.refuse(id),
         };
         call.deliver(body, end)?;

@@ -1,8 +1,10 @@
 //! Many calls at once, streamed.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
+use futures_util::future::poll_immediate;
 use futures_util::{SinkExt, StreamExt};
 use ggrok_protocol::{
     Arrival, BodyError, CallError, Dialect, Ending, Incoming, IncomingCall, Limits, Message,
@@ -339,6 +341,37 @@ async fn takes_an_early_answer_while_the_upload_runs() {
     assert_eq!(response.status(), 413);
     assert_eq!(text(response).await, "too large");
     eventually_closed(&feed).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn numbers_calls_as_they_go_out() {
+    let mut pair = pair(Limits::default());
+    // The first waits a turn for its body; the second has none.
+    let (_feed, body) = fed();
+    let first = pair.call(Request::post("/first").body(body).unwrap());
+    let second = pair.call(get("/second"));
+    for _ in 0..2 {
+        let IncomingCall { request, responder } = pair.arrived().await;
+        drop(request);
+        responder.respond(Response::new(Full::from("hi"))).await;
+    }
+    for call in [first, second] {
+        assert_eq!(text(call.await.unwrap().unwrap()).await, "hi");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn gives_a_call_up_whose_head_was_overtaken_by_its_reset() {
+    let mut pair = pair(Limits::default());
+    {
+        let mut call = pin!(pair.tunnel.call(get("/unwanted")));
+        assert!(poll_immediate(&mut call).await.is_none());
+    }
+    let call = pair.call(get("/wanted"));
+    let IncomingCall { request, responder } = pair.arrived().await;
+    assert_eq!(request.uri(), "/wanted");
+    responder.respond(Response::new(Full::from("hi"))).await;
+    assert_eq!(text(call.await.unwrap().unwrap()).await, "hi");
 }
 
 #[tokio::test(start_paused = true)]
