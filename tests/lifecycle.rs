@@ -130,6 +130,21 @@ async fn tells_the_relay_when_the_client_stops() {
     .await;
 }
 
+#[tokio::test]
+async fn lets_visitors_of_a_fresh_relay_wait_for_the_client() {
+    let relay = Relay::with(|config| config.settling_time = PATIENCE).await;
+    let origin = Origin::start(ok).await;
+    let address = relay.address;
+    let mut early = tokio::spawn(async move { get(address, "/").await });
+    let answered = tokio::time::timeout(Duration::from_millis(100), &mut early).await;
+    assert!(
+        answered.is_err(),
+        "it was answered before there was a client"
+    );
+    let _client = Client::start(&relay, &origin).await;
+    assert_eq!(early.await.unwrap().text(), "hi");
+}
+
 /// Tasks and open files of this process, which in nextest and in a `#[tokio::test]` of its own
 /// runtime are this test's alone.
 fn tasks() -> usize {

@@ -1,6 +1,7 @@
 //! A relay in this process.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use ggrok_server::{Access, Config, serve};
 use tokio::net::TcpListener;
@@ -36,6 +37,8 @@ impl Relay {
         let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
         let mut config = Config::new(Access::Open, 0);
+        // Scenarios that have no client do not wait for one.
+        config.settling_time = Duration::ZERO;
         change(&mut config);
         let (shutdown, stop) = oneshot::channel();
         let task = tokio::spawn(serve(listener, config, async { stop.await.unwrap() }));

@@ -10,6 +10,7 @@ use ggrok_protocol::REGISTER_PATH;
 use http::HeaderMap;
 use http::header::ACCEPT;
 use serde::Serialize;
+use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use crate::error::RelayError;
@@ -20,6 +21,8 @@ use crate::{Config, register};
 pub(crate) struct App {
     pub(crate) config: Config,
     pub(crate) registry: Registry,
+    /// Until when requests wait for their clients.
+    pub(crate) settled: Instant,
     /// Owns the task of every tunnel.
     pub(crate) tunnels: TaskTracker,
     /// Owns the task of every upgraded connection. It ends with its tunnel.
@@ -30,6 +33,7 @@ impl App {
     pub(crate) fn new(config: Config) -> Self {
         Self {
             registry: Registry::new(config.tunnels),
+            settled: Instant::now() + config.settling_time,
             config,
             tunnels: TaskTracker::new(),
             upgrades: TaskTracker::new(),

@@ -134,6 +134,10 @@ pub(crate) struct Cli {
     )]
     body_limit: ByteSize,
 
+    /// How long after the start requests may wait for a client that comes back
+    #[arg(long, env = "GGROK_SETTLING_TIME", value_parser = humantime::parse_duration, default_value = "5s", value_name = "TIME")]
+    settling_time: Duration,
+
     /// How long calls in flight may take to finish when the relay stops
     #[arg(long, env = "GGROK_GRACE_PERIOD", value_parser = humantime::parse_duration, default_value = "25s", value_name = "TIME")]
     grace_period: Duration,
@@ -193,6 +197,7 @@ impl Cli {
         let mut config = Config::new(self.access()?, trusted_hops);
         config.idle_timeout = self.idle_timeout.unwrap_or(config.idle_timeout);
         config.grace_period = self.grace_period;
+        config.settling_time = self.settling_time;
         if let Some(patience) = self.call_timeout {
             config.limits.call_timeout = patience;
             config.limits.answer_timeout = patience;

@@ -22,6 +22,9 @@ pub struct Config {
     /// Bytes of a request's fields. hyper's own limit is set to twice that: beyond it, it refuses
     /// without a word.
     pub head_limit: usize,
+    /// How long after its start the relay lets requests for hosts wait that have no client. When a
+    /// relay is replaced, its visitors come at once and its clients a moment later.
+    pub settling_time: Duration,
     /// Connections that are served at a time. Further ones wait in the kernel's queue.
     pub connections: usize,
     /// Clients that may be registered at a time.
@@ -40,6 +43,7 @@ impl Config {
             idle_timeout: Self::default_idle_timeout(trusted_hops),
             grace_period: Duration::from_secs(25),
             head_limit: 64 << 10,
+            settling_time: Duration::from_secs(5),
             connections: 4096,
             tunnels: 10_000,
             limits: Limits::default(),

@@ -4,6 +4,8 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use ggrok_protocol::{Ending, Tunnel};
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout_at};
 
 use crate::error::RelayError;
 use crate::host::Host;
@@ -12,6 +14,8 @@ use crate::host::Host;
 #[derive(Clone)]
 pub(crate) struct Registry {
     hosts: Arc<RwLock<Hosts>>,
+    /// Wakes whoever waits for a client.
+    arrived: Arc<Notify>,
     /// Tunnels that may be registered at a time.
     most: usize,
 }
@@ -36,15 +40,34 @@ impl Registry {
     pub(crate) fn new(most: usize) -> Self {
         Self {
             hosts: Arc::default(),
+            arrived: Arc::default(),
             most,
         }
     }
 
     /// The tunnel that serves a host now.
-    pub(crate) fn tunnel(&self, host: &Host) -> Result<Tunnel, RelayError> {
+    fn tunnel(&self, host: &Host) -> Result<Tunnel, RelayError> {
         match self.read().slots.get(host) {
             None => Err(RelayError::UnknownHost),
             Some(slot) => slot.tunnel.clone().ok_or(RelayError::Offline),
+        }
+    }
+
+    /// The tunnel that serves a host, or will until `deadline`. Cancel-safe.
+    pub(crate) async fn tunnel_by(
+        &self,
+        host: &Host,
+        deadline: Instant,
+    ) -> Result<Tunnel, RelayError> {
+        loop {
+            // Before the look, so that no arrival is missed between the two.
+            let arrived = self.arrived.notified();
+            match self.tunnel(host) {
+                Err(_) if Instant::now() < deadline => {
+                    timeout_at(deadline, arrived).await.ok();
+                }
+                found => return found,
+            }
         }
     }
 
@@ -77,6 +100,7 @@ impl Registry {
         hosts.slots.insert(host.clone(), slot);
         hosts.offline.retain(|(offline, _)| *offline != host);
         drop(hosts);
+        self.arrived.notify_waiters();
         if let Some(replaced) = replaced {
             replaced.close(Ending::Replaced);
         }

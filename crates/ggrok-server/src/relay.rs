@@ -45,7 +45,7 @@ async fn call(
     visit: &Visit,
     request: &mut Request<Body>,
 ) -> Result<Response, RelayError> {
-    let tunnel = app.registry.tunnel(&visit.host)?;
+    let tunnel = app.registry.tunnel_by(&visit.host, app.settled).await?;
     let head = head(request, visit, app.config.trusted_hops);
     if head.headers.contains_key(UPGRADE) {
         return upgrade::call(app, &tunnel, head, request).await;
