@@ -162,11 +162,14 @@ impl Call {
         Ok(())
     }
 
-    /// Ends the call before its time. The first reason counts.
+    /// Ends the call before its time. The first reason counts. A body that has come whole can still
+    /// be read.
     pub(crate) fn end(&self, over: Over) {
         let mut state = self.state();
         state.over.get_or_insert(over);
-        state.inbox.clear();
+        if !state.ended {
+            state.inbox.clear();
+        }
         wake(&mut state.watcher);
         wake(&mut state.reader);
         wake(&mut state.writer);
@@ -220,7 +223,7 @@ impl Call {
     /// Waits for the next of the body.
     pub(crate) fn poll_piece(&self, cx: &Context<'_>) -> Poll<Result<Piece, Over>> {
         let mut state = self.state();
-        if let Some(over) = state.over {
+        if let Some(over) = state.over.filter(|_| !state.ended) {
             return Poll::Ready(Err(over));
         }
         if let Some(body) = state.inbox.pop_front() {
@@ -241,7 +244,7 @@ impl Call {
     /// Whether nothing more of the body will come.
     pub(crate) fn is_drained(&self) -> bool {
         let state = self.state();
-        state.ended && state.over.is_none() && state.inbox.is_empty() && state.trailers.is_none()
+        state.ended && state.inbox.is_empty() && state.trailers.is_none()
     }
 
     /// Waits for credit, and takes up to `most` bytes of it.

@@ -470,6 +470,18 @@ async fn ends_every_call_with_the_tunnel() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn keeps_a_response_that_came_whole_before_the_tunnel_ended() {
+    let mut pair = pair(Limits::default());
+    let call = pair.call(get("/"));
+    let IncomingCall { responder, .. } = pair.arrived().await;
+    responder.respond(Response::new(Full::from("whole"))).await;
+    let response = call.await.unwrap().unwrap();
+    pair.client.abort();
+    assert!(pair.relay.await.unwrap().is_ok());
+    assert_eq!(text(response).await, "whole");
+}
+
+#[tokio::test(start_paused = true)]
 async fn tells_the_client_to_look_elsewhere() {
     let mut pair = pair(Limits::default());
     let call = pair.call(get("/"));
