@@ -307,6 +307,15 @@ async fn the_client_saves_a_relay_and_its_token_for_the_user_alone() {
     client.line_with("Ready").await;
     assert_eq!(get(relay.address, "/").await.text(), "hi");
 
+    // The token is that relay's, and goes to no other.
+    let other = RelayProgram::start(|command| {
+        command.args(["--token", "s3cret"]);
+    })
+    .await;
+    let other = other.address.to_string();
+    let (_, text) = run_in(home, &["--server", &other, "3000"], "").await;
+    assert!(text.contains("--token or GGROK_TOKEN"), "{text}");
+
     let (_, text) = run_in(
         home,
         &["config", "set", "server", "https://a.example/x"],

@@ -194,12 +194,14 @@ impl TunnelArgs {
     /// Puts flags, environment and saved settings together, in this order of precedence.
     pub(crate) fn config(&self) -> anyhow::Result<Config> {
         let saved = Settings::load()?;
+        let is_saved_relay = self.server.is_none() || self.server == saved.server;
         let Some(server) = self.server.clone().or(saved.server) else {
             bail!("which relay? Give it with --server HOST, or save it: ggrok-client login HOST");
         };
         let mut config = Config::new(relay(&server)?, self.local()?);
-        // A saved token is for the saved relay, but whoever names another one may mean the same.
-        let token = self.token.as_deref().or(saved.token.as_deref());
+        // The saved token is the saved relay's, and goes to no other.
+        let saved_token = saved.token.filter(|_| is_saved_relay);
+        let token = self.token.as_deref().or(saved_token.as_deref());
         config.token = token.and_then(Token::new);
         if !token
             .unwrap_or_default()
