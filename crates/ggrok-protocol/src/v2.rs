@@ -20,6 +20,7 @@ mod calls;
 mod client;
 mod frame;
 mod head;
+mod inbox;
 mod outbox;
 mod relay;
 mod send;

@@ -1,12 +1,12 @@
 //! One live call, as the session and the two bodies share it.
 
-use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::HeaderMap;
 
+use super::inbox::Inbox;
 use super::window::{Overflow, Window};
 use crate::error::ResetCode;
 
@@ -56,7 +56,7 @@ struct State {
     head: Option<Bytes>,
     headed: bool,
     /// What came of the body and was not read. The window bounds it.
-    inbox: VecDeque<Bytes>,
+    inbox: Inbox,
     window: Window,
     /// The body that comes in has ended; its trailers, until they are read.
     ended: bool,
@@ -96,7 +96,7 @@ impl Call {
         let state = State {
             head: None,
             headed: false,
-            inbox: VecDeque::new(),
+            inbox: Inbox::default(),
             window,
             ended: false,
             trailers: None,
@@ -137,7 +137,7 @@ impl Call {
         state.window.receive(body.len())?;
         state.ended = end;
         if !state.deaf && !body.is_empty() {
-            push(&mut state.inbox, body);
+            state.inbox.push(body);
         }
         wake(&mut state.reader);
         Ok(())
@@ -226,7 +226,7 @@ impl Call {
         if let Some(over) = state.over.filter(|_| !state.ended) {
             return Poll::Ready(Err(over));
         }
-        if let Some(body) = state.inbox.pop_front() {
+        if let Some(body) = state.inbox.pop() {
             // A body that has ended needs no more credit.
             let credit = state.window.read(body.len()).filter(|_| !state.ended);
             return Poll::Ready(Ok(Piece::Bytes(body, credit)));
@@ -277,30 +277,5 @@ impl Call {
 fn wake(waker: &mut Option<Waker>) {
     if let Some(waker) = waker.take() {
         waker.wake();
-    }
-}
-
-/// Bytes below this are copied, since a slice keeps the whole buffer of the WebSocket alive: a peer
-/// could pin 64 KiB by each byte that it sends.
-const COPIED: usize = 2 << 10;
-
-/// Adds to the inbox: large pieces as they are, small ones gathered.
-fn push(inbox: &mut VecDeque<Bytes>, body: Bytes) {
-    if body.len() >= COPIED {
-        inbox.push_back(body);
-        return;
-    }
-    match inbox.pop_back() {
-        Some(last) if last.len() + body.len() <= COPIED => {
-            let mut gathered = last
-                .try_into_mut()
-                .unwrap_or_else(|last| BytesMut::from(&last[..]));
-            gathered.extend_from_slice(&body);
-            inbox.push_back(gathered.freeze());
-        }
-        last => {
-            inbox.extend(last);
-            inbox.push_back(Bytes::copy_from_slice(&body));
-        }
     }
 }
