@@ -20,7 +20,9 @@ use crate::visitor::Visit;
 /// Answers a visitor's request with the app's response, or with the reason why there is none.
 pub(crate) async fn relay(app: &App, visit: &Visit, mut request: Request<Body>) -> Response {
     let accept = request.headers().get(ACCEPT).cloned();
-    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let awaits_continue = request.headers().contains_key(EXPECT);
+    let (method, uri) = (request.method().clone(), request.uri().clone());
+    let path = uri.path();
     match call(app, visit, &mut request).await {
         Ok(response) => {
             let status = response.status().as_u16();
@@ -31,7 +33,7 @@ pub(crate) async fn relay(app: &App, visit: &Visit, mut request: Request<Body>) 
             tracing::debug!(host = %visit.host, %method, path, %error, "refused a call");
             // One that awaits a 100 has sent nothing, and one that stalled will send nothing.
             let stalled = matches!(error, RelayError::Call(CallError::BodyStalled));
-            if !(stalled || request.headers().contains_key(EXPECT)) {
+            if !(stalled || awaits_continue) {
                 discard(request.into_body()).await;
             }
             error.response(accept.as_ref())
@@ -39,7 +41,8 @@ pub(crate) async fn relay(app: &App, visit: &Visit, mut request: Request<Body>) 
     }
 }
 
-/// Calls through the tunnel of the host. Where there is no response, the request's body is back.
+/// Calls through the tunnel of the host. Where there is no response, the request's body is back; its
+/// fields are gone.
 async fn call(
     app: &App,
     visit: &Visit,
@@ -62,13 +65,13 @@ async fn call(
     }
 }
 
-/// The head of the request that goes to the app.
-fn head(request: &Request<Body>, visit: &Visit, trusted_hops: usize) -> request::Parts {
+/// The head of the request that goes to the app. It takes the fields of the visitor's with it.
+fn head(request: &mut Request<Body>, visit: &Visit, trusted_hops: usize) -> request::Parts {
     let mut onward = Request::new(());
     *onward.method_mut() = request.method().clone();
     *onward.uri_mut() = request.uri().clone();
     *onward.version_mut() = request.version();
-    *onward.headers_mut() = request.headers().clone();
+    *onward.headers_mut() = std::mem::take(request.headers_mut());
     let (mut head, ()) = onward.into_parts();
     let upgrade = requested_upgrade(&head).cloned();
     // Read before and set after the removal, or a visitor could name these fields in Connection
