@@ -107,7 +107,10 @@ impl Connector {
             .max_frame_size(Some(limit));
         let request = self.handshake(offer).map_err(unreachable)?;
         let (socket, response) = client_async_with_config(request, stream, Some(config)).await?;
-        let dialect = Dialect::chosen(response.headers().get(SEC_WEBSOCKET_PROTOCOL));
+        let dialect = Dialect::chosen(
+            response.headers().get(SEC_WEBSOCKET_PROTOCOL),
+            Dialect::Ggrok,
+        );
         Ok((Socket::new(socket), dialect))
     }
 

@@ -91,7 +91,7 @@ impl Local {
         }
         let sent = self.send(request);
         let (response, connection) = match dialect {
-            Dialect::Ggrok => timeout(self.patience, sent)
+            Dialect::Ggrok | Dialect::MagicMirror => timeout(self.patience, sent)
                 .await
                 .map_err(|_| LocalError::TimedOut)??,
             _ => sent.await?,

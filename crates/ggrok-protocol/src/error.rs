@@ -56,8 +56,9 @@ pub enum EncodeError {
     /// A field value that is not UTF-8, where fields are JSON text.
     #[error("this tunnel carries no field value that is not UTF-8: {0}")]
     FieldNotText(HeaderName),
-    /// A request target with a broken percent escape, which would end ggrok's own client.
-    #[error("this tunnel carries no target with a broken percent escape")]
+    /// A request target that the Go programs cannot parse: with a broken percent escape, which
+    /// would end ggrok's own client, or in magic-mirror's dialect `*`.
+    #[error("this tunnel carries no such request target")]
     Target,
 }
 

@@ -59,12 +59,13 @@ impl Default for Limits {
 
 impl Limits {
     /// The largest WebSocket message, in bytes, that a relay with these limits should read. In
-    /// ggrok's dialect it holds a body in base64, otherwise a frame.
+    /// ggrok's dialect it holds a body in base64, in magic-mirror's in base64 twice, otherwise a frame.
     #[must_use]
     pub const fn response_message(&self, dialect: Dialect) -> usize {
         match dialect {
             Dialect::V2 => self.frame,
-            Dialect::Ggrok => self.body.div_ceil(3).saturating_mul(4).saturating_add(HEAD),
+            Dialect::Ggrok => base64(self.body).saturating_add(HEAD),
+            Dialect::MagicMirror => base64(base64(self.body).saturating_add(HEAD)),
         }
     }
 
@@ -75,6 +76,7 @@ impl Limits {
         match dialect {
             Dialect::V2 => self.frame,
             Dialect::Ggrok => self.body.saturating_mul(6).saturating_add(HEAD),
+            Dialect::MagicMirror => base64(base64(self.body).saturating_add(HEAD)),
         }
     }
 
@@ -84,6 +86,11 @@ impl Limits {
         let bytes = self.held.max(self.body.saturating_mul(2));
         u32::try_from(bytes).unwrap_or(u32::MAX)
     }
+}
+
+/// The length of so many bytes in base64.
+const fn base64(bytes: usize) -> usize {
+    bytes.div_ceil(3).saturating_mul(4)
 }
 
 /// Room for a head in an envelope: more than any HTTP server takes.

@@ -33,8 +33,12 @@ pub enum Ending {
     TooBig,
     /// A call was not answered in time, and the dialect has no other way to give it up.
     TimedOut,
-    /// Another client has taken over the host.
+    /// Another client has taken over the host or the name.
     Replaced,
+    /// The key with which the client registered is no longer valid.
+    Revoked,
+    /// The owner closed the tunnel at the relay.
+    Removed,
     /// Any other code.
     Other(u16),
 }
@@ -48,8 +52,10 @@ impl Ending {
             1001 => Self::GoingAway,
             1002 => Self::Violation,
             1009 => Self::TooBig,
+            4401 => Self::Revoked,
             4408 => Self::TimedOut,
             4409 => Self::Replaced,
+            4410 => Self::Removed,
             other => Self::Other(other),
         }
     }
@@ -64,6 +70,8 @@ impl Ending {
             Self::TooBig => 1009,
             Self::TimedOut => 4408,
             Self::Replaced => 4409,
+            Self::Revoked => 4401,
+            Self::Removed => 4410,
             Self::Other(code) => code,
         }
     }
@@ -77,7 +85,9 @@ impl Ending {
             Self::Violation => "protocol violation",
             Self::TooBig => "message over the limit",
             Self::TimedOut => "a call was not answered in time",
-            Self::Replaced => "another client took over this host",
+            Self::Replaced => "another client took over",
+            Self::Revoked => "the key is no longer valid",
+            Self::Removed => "closed by its owner",
             Self::Other(_) => "closed",
         }
     }

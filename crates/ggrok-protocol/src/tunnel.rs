@@ -6,8 +6,9 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
 
+use crate::unary::{self, Codec};
+use crate::v2;
 use crate::{CallError, Dialect, Ending, Limits, SessionError, Transport, TunnelBody};
-use crate::{unary, v2};
 
 /// Makes the relay's end of a tunnel, for a client that is about to be let in. Calls may be made
 /// at once; they wait until the session runs.
@@ -17,11 +18,14 @@ pub fn open(dialect: Dialect, limits: Limits) -> (Tunnel, Session) {
             let (line, session) = v2::open(limits);
             (Tunnel(Line::V2(line)), Session(End::V2(session)))
         }
-        Dialect::Ggrok => {
-            let (line, session) = unary::open(limits);
-            (Tunnel(Line::Unary(line)), Session(End::UnaryRelay(session)))
-        }
+        Dialect::Ggrok => open_unary(Codec::Ggrok, limits),
+        Dialect::MagicMirror => open_unary(Codec::MagicMirror, limits),
     }
+}
+
+fn open_unary(codec: Codec, limits: Limits) -> (Tunnel, Session) {
+    let (line, session) = unary::open(codec, limits);
+    (Tunnel(Line::Unary(line)), Session(End::UnaryRelay(session)))
 }
 
 /// Makes the client's end of a tunnel, for a relay that has let the client in.
@@ -31,12 +35,15 @@ pub fn accept(dialect: Dialect, limits: Limits) -> (Incoming, Session) {
             let (arrivals, session) = v2::accept(limits);
             (Incoming(Source::V2(arrivals)), Session(End::V2(session)))
         }
-        Dialect::Ggrok => {
-            let (calls, session) = unary::accept(limits);
-            let incoming = Incoming(Source::Unary(calls));
-            (incoming, Session(End::UnaryClient(session)))
-        }
+        Dialect::Ggrok => accept_unary(Codec::Ggrok, limits),
+        Dialect::MagicMirror => accept_unary(Codec::MagicMirror, limits),
     }
+}
+
+fn accept_unary(codec: Codec, limits: Limits) -> (Incoming, Session) {
+    let (calls, session) = unary::accept(codec, limits);
+    let incoming = Incoming(Source::Unary(calls));
+    (incoming, Session(End::UnaryClient(session)))
 }
 
 /// The relay's handle on a tunnel. Clones are the same tunnel; when the last one is dropped, the
@@ -58,8 +65,8 @@ impl Tunnel {
     /// field, which asks for one. It is granted where the response is a 101: then both bodies are
     /// the two directions of a connection of bytes.
     ///
-    /// Dropping the future gives the call up. ggrok's dialect has no word for that, so there the
-    /// next call waits until the unwanted answer has come.
+    /// Dropping the future gives the call up. The unary dialects have no word for that, so there
+    /// the next call waits until the unwanted answer has come.
     ///
     /// # Errors
     /// Every [`CallError`]. A call that ends with [`CallError::Closed`], [`CallError::Reset`] or
@@ -76,7 +83,7 @@ impl Tunnel {
     }
 
     /// Tells the client that no new calls will come, so that it can look for another relay. A
-    /// client of ggrok's dialect cannot be told.
+    /// client of a unary dialect cannot be told.
     pub fn go_away(&self) {
         match &self.0 {
             Line::Unary(_) => {}
@@ -169,7 +176,7 @@ impl Responder {
     /// up. The response must have no hop-by-hop fields; a 101 keeps its Upgrade field, and its body
     /// is what the local server sends from then on.
     ///
-    /// A body that breaks off reaches the visitor visibly broken. In ggrok's dialect a response
+    /// A body that breaks off reaches the visitor visibly broken. In a unary dialect a response
     /// that cannot be carried, or whose body is too large or breaks off, is replaced by a 502.
     pub async fn respond<B>(self, response: Response<B>) -> http::StatusCode
     where
@@ -182,7 +189,7 @@ impl Responder {
         }
     }
 
-    /// Waits until nobody wants the response any more. In ggrok's dialect that is never: order
+    /// Waits until nobody wants the response any more. In a unary dialect that is never: order
     /// demands an answer.
     pub async fn cancelled(&self) {
         match &self.0 {

@@ -6,10 +6,14 @@
 //! time ends the tunnel.
 
 mod client;
+mod codec;
 mod collect;
-pub(crate) mod ggrok;
+mod envelope;
+mod ggrok;
 mod http1;
+mod magic_mirror;
 mod relay;
 
 pub(crate) use client::{Calls, Session as ClientSession, Turn, accept};
+pub(crate) use codec::Codec;
 pub(crate) use relay::{Line, Session as RelaySession, open};

@@ -49,7 +49,7 @@ fn admit(
         .iter()
         .filter_map(|dialect| dialect.subprotocol());
     let upgrade = upgrade.protocols(offers);
-    let dialect = Dialect::chosen(upgrade.selected_protocol());
+    let dialect = Dialect::chosen(upgrade.selected_protocol(), Dialect::Ggrok);
     let (tunnel, session) = open(dialect, app.config.limits);
     let host = visit.host.clone();
     let mut place = Place::Wanted(tunnel);

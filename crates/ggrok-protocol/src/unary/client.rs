@@ -12,8 +12,8 @@ use http_body::Body;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 
+use super::codec::Codec;
 use super::collect::collect;
-use super::ggrok;
 use crate::pulse::{Beat, Pulse};
 use crate::tunnel::{IncomingCall, Responder};
 use crate::wire::{self, Outbox};
@@ -24,14 +24,20 @@ use crate::{TransportError, TunnelBody};
 pub(crate) type Calls = mpsc::Receiver<IncomingCall>;
 
 /// Makes the client's end: the calls that come in, and the session that carries their answers.
-pub(crate) fn accept(limits: Limits) -> (Calls, Session) {
+pub(crate) fn accept(codec: Codec, limits: Limits) -> (Calls, Session) {
     let (calls, incoming) = mpsc::channel(1);
-    (incoming, Session { calls, limits })
+    let session = Session {
+        codec,
+        calls,
+        limits,
+    };
+    (incoming, session)
 }
 
 /// The turn of one call: an answer is owed.
 #[derive(Debug)]
 pub(crate) struct Turn {
+    codec: Codec,
     answer: oneshot::Sender<String>,
     /// The form in which a refusal would be read.
     accept: Option<HeaderValue>,
@@ -49,7 +55,7 @@ impl Turn {
         let encoded = timeout_at(self.deadline, self.encode(response)).await;
         let (status, message) = match encoded.unwrap_or(Err(CallError::TimedOut)) {
             Ok(message) => message,
-            Err(error) => encode_refusal(&refusal(&error), self.accept.as_ref()),
+            Err(error) => encode_refusal(self.codec, &refusal(&error), self.accept.as_ref()),
         };
         // The session may have ended meanwhile; then nobody waits for this answer.
         self.answer.send(message).ok();
@@ -64,7 +70,7 @@ impl Turn {
         let (head, body) = response.into_parts();
         let room = Arc::new(Semaphore::new(self.limits.body));
         let (body, _held) = collect(body, &self.limits, &room).await?;
-        Ok((head.status, ggrok::encode_response(&head, &body)?))
+        Ok((head.status, self.codec.encode_response(&head, &body)?))
     }
 }
 
@@ -103,15 +109,22 @@ const UNREADABLE: Refusal = Refusal::new(
     "The request was damaged on its way through the relay, and was not passed on.",
 );
 
-fn encode_refusal(refusal: &Refusal, accept: Option<&HeaderValue>) -> (StatusCode, String) {
+fn encode_refusal(
+    codec: Codec,
+    refusal: &Refusal,
+    accept: Option<&HeaderValue>,
+) -> (StatusCode, String) {
     let (head, body) = refusal.response(accept).into_parts();
-    let message = ggrok::encode_response(&head, &body).expect("a refusal is all ASCII");
+    let message = codec
+        .encode_response(&head, &body)
+        .expect("a refusal is all ASCII");
     (head.status, message)
 }
 
 /// The keeper of the client's end.
 #[derive(Debug)]
 pub(crate) struct Session {
+    codec: Codec,
     calls: mpsc::Sender<IncomingCall>,
     limits: Limits,
 }
@@ -130,6 +143,7 @@ impl Session {
         outbox: Outbox,
     ) -> Result<Ending, SessionError> {
         let mut desk = Desk {
+            codec: self.codec,
             outbox,
             // ggrok's own relay reads nothing between calls, and so answers no ping. One that
             // pings is one that will go on pinging.
@@ -146,7 +160,7 @@ impl Session {
                         return Ok(ending);
                     }
                 }
-                answer = owed(&mut desk.answer) => {
+                answer = owed(desk.codec, &mut desk.answer) => {
                     desk.answer = None;
                     desk.outbox.post(Message::Text(answer.into()))?;
                 }
@@ -162,6 +176,7 @@ impl Session {
 
 /// What the session works at: the one answer that it owes.
 struct Desk {
+    codec: Codec,
     outbox: Outbox,
     pulse: Pulse,
     calls: mpsc::Sender<IncomingCall>,
@@ -192,19 +207,20 @@ impl Desk {
         if self.answer.is_some() {
             return Err(SessionError::OutOfTurn);
         }
-        let request = match ggrok::decode_request(message) {
+        let request = match self.codec.decode_request(message) {
             Ok(request) => request,
             Err(error) if error.is_violation() => {
                 return Err(SessionError::NoEnvelope(error.to_string()));
             }
             Err(_) => {
-                let (_, answer) = encode_refusal(&UNREADABLE, None);
+                let (_, answer) = encode_refusal(self.codec, &UNREADABLE, None);
                 return self.outbox.post(Message::Text(answer.into()));
             }
         };
         let (answer, owed) = oneshot::channel();
         self.answer = Some(owed);
         let turn = Turn {
+            codec: self.codec,
             answer,
             accept: request.headers().get(ACCEPT).cloned(),
             deadline: Instant::now() + self.limits.call_timeout,
@@ -221,11 +237,11 @@ impl Desk {
 }
 
 /// Waits for the answer that is owed, for ever where none is.
-async fn owed(answer: &mut Option<oneshot::Receiver<String>>) -> String {
+async fn owed(codec: Codec, answer: &mut Option<oneshot::Receiver<String>>) -> String {
     match answer {
         Some(answer) => answer
             .await
-            .unwrap_or_else(|_| encode_refusal(&UNANSWERED, None).1),
+            .unwrap_or_else(|_| encode_refusal(codec, &UNANSWERED, None).1),
         None => std::future::pending().await,
     }
 }

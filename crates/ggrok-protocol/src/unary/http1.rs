@@ -4,25 +4,19 @@ use std::borrow::Cow;
 use std::str;
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, EXPECT, HOST, HeaderMap, TRANSFER_ENCODING};
+use http::header::{CONTENT_LENGTH, HOST, HeaderMap, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderName, HeaderValue, Method, Request, Uri};
 
-use crate::headers::{canonical, remove_hop_by_hop, remove_trailer_fields, text};
+use super::envelope::{request_fields, trim};
+use crate::headers::{canonical, text};
 use crate::{DecodeError, EncodeError};
 
 /// Writes a request with its whole body. The body is framed by Content-Length, however it came.
 pub(super) fn write(head: &Parts, target: &str, body: &[u8]) -> Result<String, EncodeError> {
     let body = str::from_utf8(body).map_err(|_| EncodeError::BodyNotText)?;
-    let mut fields = head.headers.clone();
-    let framed = fields.contains_key(CONTENT_LENGTH) || fields.contains_key(TRANSFER_ENCODING);
-    remove_hop_by_hop(&mut fields);
-    remove_trailer_fields(&mut fields);
-    fields.remove(CONTENT_LENGTH);
-    // The body is already here: there is nothing to wait for.
-    fields.remove(EXPECT);
-
+    let mut fields = request_fields(head, body.as_bytes());
     let mut out = format!("{} {target} HTTP/1.1\r\n", head.method);
     // Go reads the fields in any order, but people who debug expect Host first.
     if let Some(host) = fields.remove(HOST) {
@@ -30,9 +24,6 @@ pub(super) fn write(head: &Parts, target: &str, body: &[u8]) -> Result<String, E
     }
     for (name, value) in &fields {
         push(&mut out, &canonical(name), text(name, value)?);
-    }
-    if framed || !body.is_empty() {
-        push(&mut out, "Content-Length", &body.len().to_string());
     }
     out.push_str("\r\n");
     out.push_str(body);
@@ -59,20 +50,19 @@ pub(super) fn read(request: &str) -> Result<Request<Bytes>, DecodeError> {
     *head.uri_mut() = origin_form(parsed.path.unwrap_or_default())?;
     *head.headers_mut() = headers(parsed.headers)?;
     let body = unframe(head.headers(), &request.as_bytes()[end..])?;
-    remove_hop_by_hop(head.headers_mut());
-    remove_trailer_fields(head.headers_mut());
-    head.headers_mut().remove(EXPECT);
+    trim(head.headers_mut());
     Ok(head.map(|()| body))
 }
 
 /// Fields that a request may have: what a relay lets through, and those that it adds.
 const MAX_FIELDS: usize = 300;
 
-fn method(method: &str) -> Result<Method, DecodeError> {
+pub(super) fn method(method: &str) -> Result<Method, DecodeError> {
     Method::from_bytes(method.as_bytes()).map_err(|error| DecodeError::Invalid(error.into()))
 }
 
-fn origin_form(target: &str) -> Result<Uri, DecodeError> {
+/// Reduces a target to its path and query.
+pub(super) fn origin_form(target: &str) -> Result<Uri, DecodeError> {
     let invalid = |error: http::uri::InvalidUri| DecodeError::Invalid(error.into());
     // Parsed as a path first, since `//x` would otherwise be one or the other by chance.
     if target.starts_with('/') || target == "*" {

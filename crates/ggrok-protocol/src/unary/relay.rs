@@ -12,8 +12,8 @@ use tokio::sync::{Mutex, OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
+use super::codec::Codec;
 use super::collect::{Held, collect, take};
-use super::ggrok;
 use crate::headers::requested_upgrade;
 use crate::pulse::{Beat, Pulse};
 use crate::wire::{self, Outbox};
@@ -21,10 +21,11 @@ use crate::{CallError, Ending, Limits, Message, SessionError, Transport, Transpo
 use crate::{EncodeError, TunnelBody};
 
 /// Makes the relay's end: where calls go in, and the session that carries them.
-pub(crate) fn open(limits: Limits) -> (Line, Session) {
+pub(crate) fn open(codec: Codec, limits: Limits) -> (Line, Session) {
     let (exchanges, queued) = mpsc::channel(1);
     let (closing, closed) = watch::channel(None);
     let line = Line {
+        codec,
         turn: Arc::default(),
         exchanges,
         closing,
@@ -33,6 +34,7 @@ pub(crate) fn open(limits: Limits) -> (Line, Session) {
         limits,
     };
     let session = Session {
+        codec,
         exchanges: queued,
         closing: closed,
         limits,
@@ -43,6 +45,7 @@ pub(crate) fn open(limits: Limits) -> (Line, Session) {
 /// Where calls go in.
 #[derive(Clone)]
 pub(crate) struct Line {
+    codec: Codec,
     turn: Arc<Mutex<()>>,
     /// To the session. One place is enough: only the holder of the turn sends.
     exchanges: mpsc::Sender<Exchange>,
@@ -91,7 +94,7 @@ impl Line {
             let turn = Arc::clone(&self.turn).lock_owned().await;
             // Not before: an envelope can be six times as large as its body, and those who wait
             // are many.
-            let message = ggrok::encode_request(&head, &body)?;
+            let message = self.codec.encode_request(&head, &body)?;
             drop(body);
             let (answer, answered) = oneshot::channel();
             let exchange = Exchange {
@@ -130,6 +133,7 @@ impl Line {
 /// The keeper of the relay's end.
 #[derive(Debug)]
 pub(crate) struct Session {
+    codec: Codec,
     exchanges: mpsc::Receiver<Exchange>,
     closing: watch::Receiver<Option<Ending>>,
     limits: Limits,
@@ -149,6 +153,7 @@ impl Session {
         outbox: Outbox,
     ) -> Result<Ending, SessionError> {
         let mut desk = Desk {
+            codec: self.codec,
             outbox,
             pulse: Pulse::new(self.limits, true),
             pending: None,
@@ -189,6 +194,7 @@ impl Session {
 
 /// What the session works at: the one exchange that is under way.
 struct Desk {
+    codec: Codec,
     outbox: Outbox,
     pulse: Pulse,
     pending: Option<Pending>,
@@ -237,7 +243,7 @@ impl Desk {
             return Err(SessionError::OutOfTurn);
         };
         // The visitor may have left; then this drops the answer. Either way the turn is over.
-        match ggrok::decode_response(message, &exchange.method) {
+        match self.codec.decode_response(message, &exchange.method) {
             Ok(response) => drop(exchange.answer.send(Ok(response))),
             Err(error) => {
                 let violation = error.is_violation().then(|| error.to_string());
