@@ -195,7 +195,7 @@ async fn the_client_ends_with_its_own_code_where_trying_again_is_pointless() {
     .await;
     assert_eq!(code, Some(4));
     assert!(
-        error.contains("The token is not the one of this relay") && !error.contains("guess"),
+        error.contains("The token is not one of this relay") && !error.contains("guess"),
         "{error}"
     );
     let (code, _, error) =

@@ -36,7 +36,7 @@ impl Relay {
     pub async fn at(address: SocketAddr, change: impl FnOnce(&mut Config)) -> Self {
         let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
-        let mut config = Config::new(Access::Open, 0);
+        let mut config = Config::new(Access::open(), 0);
         // Scenarios that have no client do not wait for one.
         config.settling_time = Duration::ZERO;
         change(&mut config);

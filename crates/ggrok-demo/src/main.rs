@@ -24,7 +24,7 @@ async fn main() -> anyhow::Result<()> {
         address.public_url()
     );
 
-    let relay_config = ggrok_server::Config::new(Access::Open, 0);
+    let relay_config = ggrok_server::Config::new(Access::open(), 0);
     let client_config = ggrok_client::Config::new(address, local);
     tokio::select! {
         served = axum::serve(app, Router::new().fallback(get(page))) => served?,

@@ -1,96 +1,158 @@
-//! Who may register a client.
+//! Who somebody is, as their request says.
 
 use std::fmt;
+use std::sync::Arc;
 
-use http::HeaderMap;
-use http::header::AUTHORIZATION;
-use sha2::{Digest, Sha256};
-use subtle::ConstantTimeEq;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use http::header::{AUTHORIZATION, HeaderName};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue};
 
-/// Who may register a client.
-#[derive(Clone)]
-pub enum Access {
-    /// Anybody, as with the original ggrok.
-    Open,
-    /// Whoever has the token. Only its digest is kept.
-    Token([u8; 32]),
+use crate::{Grant, Tokens};
+
+/// Says whose a request is: of a client that registers, or of a program that reaches a mirror.
+///
+/// [`Tokens`] does it for the relay's own program; an app that embeds the relay asks its own users.
+pub trait Authenticate: Send + Sync + 'static {
+    /// Takes the credentials out of a request, and says what they grant. What is left in the request
+    /// may go on to somebody else's program, so the credentials must not be.
+    fn authenticate(
+        &self,
+        request: &mut Parts,
+    ) -> impl Future<Output = Result<Grant, Denied>> + Send;
 }
 
-/// Why a client is not let in.
+/// Why somebody is not let in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Denied {
+pub enum Denied {
+    /// The request has no token.
     NoToken,
+    /// The token is not known, or no longer valid.
     WrongToken,
+    /// Somebody is known, and may not do this.
+    Forbidden,
+    /// It cannot be found out at the moment.
+    Unavailable,
 }
+
+/// Takes the token out of a request: `X-Ggrok-Token`, which leaves Authorization to the app behind
+/// the mirror, or else `Authorization: Bearer` (RFC 6750, section 2.1).
+pub fn take_token(headers: &mut HeaderMap) -> Option<HeaderValue> {
+    if let Some(token) = headers.remove(TOKEN) {
+        return Some(token);
+    }
+    let token = bearer(headers.get(AUTHORIZATION)?.as_bytes())?;
+    headers.remove(AUTHORIZATION);
+    Some(token)
+}
+
+fn bearer(authorization: &[u8]) -> Option<HeaderValue> {
+    let (scheme, token) = authorization.split_at_checked(7)?;
+    if !scheme.eq_ignore_ascii_case(b"bearer ") {
+        return None;
+    }
+    let mut token = HeaderValue::from_bytes(token.trim_ascii()).ok()?;
+    token.set_sensitive(true);
+    Some(token)
+}
+
+/// The field by which a program gives its token and keeps Authorization for the app.
+const TOKEN: HeaderName = HeaderName::from_static("x-ggrok-token");
+
+/// Who may do what at a relay. Clones are the same.
+#[derive(Clone)]
+pub struct Access(Arc<dyn Erased>);
 
 impl Access {
-    /// Lets in whoever has this token.
+    /// Lets in anybody, as the original ggrok did. All are one owner.
     #[must_use]
-    pub fn token(token: &str) -> Self {
-        Self::Token(Sha256::digest(token).into())
+    pub fn open() -> Self {
+        Self::by(Open)
     }
 
-    /// Decides by the `Authorization: Bearer` field of a registration (RFC 6750, section 2.1).
-    pub(crate) fn admit(&self, headers: &HeaderMap) -> Result<(), Denied> {
-        let Self::Token(digest) = self else {
-            return Ok(());
-        };
-        let given = bearer(headers).ok_or(Denied::NoToken)?;
-        // Digests, so that neither the token's length nor its first bytes show in the time taken.
-        if bool::from(Sha256::digest(given).ct_eq(digest)) {
-            Ok(())
-        } else {
-            Err(Denied::WrongToken)
+    /// Lets in whoever has this token. All are one owner.
+    #[must_use]
+    pub fn token(token: &str) -> Self {
+        Self::by(Tokens::one(token))
+    }
+
+    /// Lets in whom somebody else says.
+    #[must_use]
+    pub fn by(authenticate: impl Authenticate) -> Self {
+        Self(Arc::new(authenticate))
+    }
+
+    /// Takes the credentials out of a request, and says what they grant.
+    pub(crate) async fn authenticate(&self, request: &mut Parts) -> Result<Grant, Denied> {
+        let grant = self.0.authenticate(request).await?;
+        if grant.is_over() {
+            return Err(Denied::WrongToken);
         }
+        Ok(grant)
     }
 }
 
 impl fmt::Debug for Access {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Open => "Open",
-            Self::Token(_) => "Token(..)",
-        })
+        f.write_str("Access")
     }
 }
 
-fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
-    let value = headers.get(AUTHORIZATION)?.as_bytes();
-    let (scheme, token) = value.split_at_checked(7)?;
-    scheme
-        .eq_ignore_ascii_case(b"bearer ")
-        .then(|| token.trim_ascii())
+/// An [`Authenticate`] whose type is not known.
+trait Erased: Send + Sync {
+    fn authenticate<'a>(&'a self, request: &'a mut Parts) -> BoxFuture<'a, Result<Grant, Denied>>;
+}
+
+impl<A: Authenticate> Erased for A {
+    fn authenticate<'a>(&'a self, request: &'a mut Parts) -> BoxFuture<'a, Result<Grant, Denied>> {
+        Authenticate::authenticate(self, request).boxed()
+    }
+}
+
+/// Everybody is the owner of everything.
+struct Open;
+
+impl Authenticate for Open {
+    async fn authenticate(&self, request: &mut Parts) -> Result<Grant, Denied> {
+        // Whoever gives a token thinks that it is asked for; it is nobody else's to see.
+        take_token(&mut request.headers);
+        Ok(Grant::everything())
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Access, Denied};
+    use super::take_token;
     use http::HeaderMap;
-    use http::header::AUTHORIZATION;
 
-    fn asked_with(authorization: &str) -> Result<(), Denied> {
+    fn taken(fields: &[(&'static str, &str)]) -> (Option<String>, Vec<String>) {
         let mut headers = HeaderMap::new();
-        headers.insert(AUTHORIZATION, authorization.parse().unwrap());
-        Access::token("s3cret").admit(&headers)
+        for (name, value) in fields {
+            headers.append(*name, value.parse().unwrap());
+        }
+        let token = take_token(&mut headers);
+        let token = token.map(|token| token.to_str().unwrap().to_owned());
+        (token, headers.keys().map(ToString::to_string).collect())
     }
 
     #[test]
-    fn admits_the_token_and_nothing_else() {
-        assert_eq!(asked_with("Bearer s3cret"), Ok(()));
-        assert_eq!(asked_with("bearer  s3cret "), Ok(()));
-        for wrong in ["Bearer s3cre", "Bearer s3cret2", "Bearer ", "Bearer S3CRET"] {
-            assert_eq!(asked_with(wrong), Err(Denied::WrongToken), "{wrong}");
+    fn takes_the_token_and_leaves_the_apps_own_credentials() {
+        let ours = ("x-ggrok-token", "s3cret");
+        let bearer = ("authorization", "bearer  s3cret ");
+        let s3cret = || Some("s3cret".to_owned());
+        assert_eq!(taken(&[ours]), (s3cret(), vec![]));
+        assert_eq!(taken(&[bearer]), (s3cret(), vec![]));
+        let both = taken(&[ours, ("authorization", "Basic YTpi")]);
+        assert_eq!(both, (s3cret(), vec!["authorization".to_owned()]));
+        for others in ["", "Bearer", "Basic s3cret", "s3cret"] {
+            let left = vec!["authorization".to_owned()];
+            assert_eq!(
+                taken(&[("authorization", others)]),
+                (None, left),
+                "{others}"
+            );
         }
-        for none in ["", "Bearer", "Basic s3cret", "s3cret"] {
-            assert_eq!(asked_with(none), Err(Denied::NoToken), "{none}");
-        }
-        let nothing = HeaderMap::new();
-        assert_eq!(Access::token("x").admit(&nothing), Err(Denied::NoToken));
-        assert_eq!(Access::Open.admit(&nothing), Ok(()));
-    }
-
-    #[test]
-    fn never_shows_the_token() {
-        assert_eq!(format!("{:?}", Access::token("s3cret")), "Token(..)");
+        assert_eq!(taken(&[]), (None, vec![]));
     }
 }

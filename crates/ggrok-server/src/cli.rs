@@ -2,21 +2,66 @@
 
 use std::env;
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use bytesize::ByteSize;
 use clap::builder::FalseyValueParser;
-use clap::{Parser, ValueEnum};
-use ggrok_server::{Access, Config};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use ggrok_server::{Access, Config, Host, Pattern, Tokens};
 use tracing::level_filters::LevelFilter;
 
 /// The relay of ggrok: gives web apps on people's laptops a public address.
 ///
 /// Every setting can be given by its flag or by its environment variable.
 #[derive(Debug, Parser)]
-#[command(version)]
+#[command(version, args_conflicts_with_subcommands = true)]
 pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+    #[command(flatten)]
+    pub(crate) relay: RelayArgs,
+}
+
+/// What else the program can do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Tokens of the file that --tokens-file names
+    Token {
+        #[command(subcommand)]
+        action: TokenAction,
+    },
+}
+
+/// What can be done with tokens.
+#[derive(Debug, Subcommand)]
+pub(crate) enum TokenAction {
+    /// Make a token, and print the entry to append to the file
+    New(NewToken),
+}
+
+/// What a new token grants.
+#[derive(Args, Debug)]
+pub(crate) struct NewToken {
+    /// Whose it is: any text, like ana
+    #[arg(long)]
+    pub(crate) owner: String,
+    /// Names that its mirrors may have, like prometheus or ana-*; may be given several times
+    #[arg(long = "name", default_value = "*", value_name = "PATTERN")]
+    pub(crate) names: Vec<Pattern>,
+    /// Hosts that it may serve, like app.example.com or *.ana.example.com; may be given several
+    /// times [default: none]
+    #[arg(long = "host", value_name = "PATTERN")]
+    pub(crate) hosts: Vec<Pattern>,
+    /// After how long it is no longer valid, like 90days [default: never]
+    #[arg(long, value_parser = humantime::parse_duration, value_name = "TIME")]
+    pub(crate) expires_in: Option<Duration>,
+}
+
+/// A relay's settings.
+#[derive(Args, Debug)]
+pub(crate) struct RelayArgs {
     /// Port to listen on; 0 takes a free one
     #[arg(long, env = "PORT", default_value_t = 8080)]
     port: u16,
@@ -30,7 +75,7 @@ pub(crate) struct Cli {
     )]
     bind: IpAddr,
 
-    /// Token that clients must give to register
+    /// Token that clients must give to register; it allows everything
     #[arg(
         long,
         env = "GGROK_TOKEN",
@@ -38,6 +83,15 @@ pub(crate) struct Cli {
         value_name = "TOKEN"
     )]
     token: Option<Secret>,
+
+    /// TOML file with the tokens of several owners; read again when it changes. Make entries with
+    /// `ggrok-server token new`
+    #[arg(long, env = "GGROK_TOKENS_FILE", value_name = "FILE")]
+    tokens_file: Option<PathBuf>,
+
+    /// Domain in whose hosts named clients are served: blog at blog.DOMAIN
+    #[arg(long, env = "GGROK_DOMAIN")]
+    domain: Option<Host>,
 
     /// Let anybody register, as the original ggrok did
     #[arg(long, env = "GGROK_OPEN", value_parser = FalseyValueParser::new())]
@@ -186,15 +240,16 @@ impl std::fmt::Debug for Secret {
     }
 }
 
-impl Cli {
+impl RelayArgs {
     pub(crate) const fn address(&self) -> SocketAddr {
         SocketAddr::new(self.bind, self.port)
     }
 
-    pub(crate) fn config(&self) -> anyhow::Result<Config> {
+    pub(crate) fn config(&self, access: Access) -> anyhow::Result<Config> {
         let on_heroku = || env::var_os("DYNO").is_some();
         let trusted_hops = self.trusted_hops.unwrap_or_else(|| on_heroku().into());
-        let mut config = Config::new(self.access()?, trusted_hops);
+        let mut config = Config::new(access, trusted_hops);
+        config.domain.clone_from(&self.domain);
         config.idle_timeout = self.idle_timeout.unwrap_or(config.idle_timeout);
         config.grace_period = self.grace_period;
         config.settling_time = self.settling_time;
@@ -223,19 +278,33 @@ impl Cli {
         Ok(config)
     }
 
-    fn access(&self) -> anyhow::Result<Access> {
+    /// The tokens that the relay knows, or none where it is open.
+    pub(crate) fn tokens(&self) -> anyhow::Result<Option<Tokens>> {
         // A platform that sets an empty variable has set none.
-        let token = self.token.as_ref().filter(|token| !token.0.is_empty());
-        match (token, self.open) {
-            (Some(token), false) => Ok(Access::token(&token.0)),
-            (None, true) => Ok(Access::Open),
-            (None, false) => bail!(
+        let token = self.token.as_ref().map(|token| token.0.as_str());
+        let token = token.filter(|token| !token.is_empty());
+        let file = self
+            .tokens_file
+            .clone()
+            .filter(|path| !path.as_os_str().is_empty());
+        match (token, file, self.open) {
+            (token, Some(path), false) => {
+                let shown = path.display().to_string();
+                let tokens = Tokens::open(path, token);
+                tokens
+                    .with_context(|| format!("the file of tokens {shown}"))
+                    .map(Some)
+            }
+            (Some(token), None, false) => Ok(Some(Tokens::one(token))),
+            (None, None, true) => Ok(None),
+            (None, None, false) => bail!(
                 "who may register? Give a token that clients must have, with --token or \
-                 GGROK_TOKEN, or let anybody in, with --open or GGROK_OPEN=true"
+                 GGROK_TOKEN, or the tokens of several owners, with --tokens-file, or let anybody \
+                 in, with --open or GGROK_OPEN=true"
             ),
-            (Some(_), true) => bail!(
-                "a token and --open contradict each other: give one of --token (GGROK_TOKEN) and \
-                 --open (GGROK_OPEN)"
+            (_, _, true) => bail!(
+                "tokens and --open contradict each other: give --token (GGROK_TOKEN) or \
+                 --tokens-file (GGROK_TOKENS_FILE), or --open (GGROK_OPEN)"
             ),
         }
     }

@@ -4,13 +4,15 @@ use std::time::Duration;
 
 use ggrok_protocol::Limits;
 
-use crate::Access;
+use crate::{Access, Host};
 
 /// The settings of a relay.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Who may register.
+    /// Who may register, and reach mirrors.
     pub access: Access,
+    /// The domain in whose hosts public mirrors are served: `blog` at `blog.DOMAIN`.
+    pub domain: Option<Host>,
     /// How many right-most hops of X-Forwarded-For are proxies of ours, and believed: 0 where
     /// visitors connect directly, 1 behind a platform's router.
     pub trusted_hops: usize,
@@ -27,7 +29,8 @@ pub struct Config {
     pub settling_time: Duration,
     /// Connections that are served at a time. Further ones wait in the kernel's queue.
     pub connections: usize,
-    /// Clients that may be registered at a time.
+    /// Clients that may be registered at a time, and hosts and names that are remembered for their
+    /// owners without one.
     pub tunnels: usize,
     /// The bounds of each tunnel.
     pub limits: Limits,
@@ -39,6 +42,7 @@ impl Config {
     pub fn new(access: Access, trusted_hops: usize) -> Self {
         Self {
             access,
+            domain: None,
             trusted_hops,
             idle_timeout: Self::default_idle_timeout(trusted_hops),
             grace_period: Duration::from_secs(25),

@@ -6,8 +6,10 @@ use ggrok_protocol::{CallError, EncodeError, Refusal, ResetCode};
 use http::header::{CONNECTION, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 
-use crate::access::Denied;
+use crate::Denied;
 use crate::host::BadHost;
+use crate::place::Place;
+use crate::registry::{Missing, NotInserted};
 
 /// Why a request gets an answer of the relay's own.
 #[derive(Debug, thiserror::Error)]
@@ -26,12 +28,24 @@ pub(crate) enum RelayError {
     UnknownHost,
     #[error("the client of this host is not connected")]
     Offline,
+    #[error("the owner has no mirror of this name")]
+    UnknownMirror,
+    #[error("the client of this mirror is not connected")]
+    MirrorOffline,
     #[error("no such page of the relay")]
     UnknownPage,
     #[error("the client gave no token")]
     NoToken,
     #[error("the client gave a wrong token")]
     WrongToken,
+    #[error("the token does not allow this")]
+    NotYours,
+    #[error("another owner has this host")]
+    Taken,
+    #[error("the registration has no valid name")]
+    BadName,
+    #[error("it cannot be found out whose the token is")]
+    NoAnswer,
     #[error("the registration comes from a page in a browser")]
     FromPage,
     #[error("the transfer coding of the request body is not carried")]
@@ -45,6 +59,16 @@ pub(crate) enum RelayError {
 }
 
 impl RelayError {
+    /// The error of a place that has no tunnel.
+    pub(crate) const fn missing(place: &Place, why: Missing) -> Self {
+        match (place, why) {
+            (Place::Host(_), Missing::Unknown) => Self::UnknownHost,
+            (Place::Host(_), Missing::Offline) => Self::Offline,
+            (Place::Mirror(..), Missing::Unknown) => Self::UnknownMirror,
+            (Place::Mirror(..), Missing::Offline) => Self::MirrorOffline,
+        }
+    }
+
     /// The answer that tells of the error, in the form that the request accepts.
     pub(crate) fn response(&self, accept: Option<&HeaderValue>) -> Response {
         let mut response = self.refusal().response(accept).map(Body::from);
@@ -80,12 +104,24 @@ impl RelayError {
                 "No ggrok client serves this host. If it is yours, start ggrok-client with this host as its server."),
             Self::Offline => (S::SERVICE_UNAVAILABLE, "offline",
                 "The ggrok client of this host is not connected at the moment."),
+            Self::UnknownMirror => (S::NOT_FOUND, "unknown-mirror",
+                "You have no mirror of this name. GET the path of the mirrors lists those that are connected."),
+            Self::MirrorOffline => (S::SERVICE_UNAVAILABLE, "mirror-offline",
+                "The client of this mirror is not connected at the moment."),
             Self::UnknownPage => (S::NOT_FOUND, "unknown-page",
                 "The relay has no such page."),
             Self::NoToken => (S::UNAUTHORIZED, "no-token",
-                "This relay lets in clients with its token only. Give it with --token or GGROK_TOKEN."),
+                "This relay wants a token. Clients give it with --token or GGROK_TOKEN (magic-mirror: --apikey), programs in X-Ggrok-Token or as Authorization: Bearer."),
             Self::WrongToken => (S::UNAUTHORIZED, "wrong-token",
-                "The token is not the one of this relay."),
+                "The token is not one of this relay, or is no longer valid."),
+            Self::NotYours => (S::FORBIDDEN, "not-yours",
+                "Your token does not allow this host or name. The relay's operator can allow it in the file of tokens."),
+            Self::Taken => (S::CONFLICT, "taken",
+                "This host belongs to another owner. Choose another host or name."),
+            Self::BadName => (S::BAD_REQUEST, "bad-name",
+                "A mirror registers with ?name=NAME, and a name has 1 to 63 of a-z, 0-9, '-', '.' and '_'."),
+            Self::NoAnswer => (S::SERVICE_UNAVAILABLE, "no-answer",
+                "The relay cannot find out whose the token is at the moment."),
             Self::FromPage => (S::FORBIDDEN, "from-a-page",
                 "A page in a browser cannot register as a client."),
             Self::TransferCoding => (S::NOT_IMPLEMENTED, "transfer-coding",
@@ -152,6 +188,17 @@ impl From<Denied> for RelayError {
         match denied {
             Denied::NoToken => Self::NoToken,
             Denied::WrongToken => Self::WrongToken,
+            Denied::Forbidden => Self::NotYours,
+            Denied::Unavailable => Self::NoAnswer,
+        }
+    }
+}
+
+impl From<NotInserted> for RelayError {
+    fn from(why: NotInserted) -> Self {
+        match why {
+            NotInserted::Full => Self::TooManyTunnels,
+            NotInserted::Taken => Self::Taken,
         }
     }
 }

@@ -11,7 +11,8 @@ const ORIGINAL_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
 /// What the X-Forwarded fields of a request will say.
 pub(crate) struct Forwarded {
-    seen: HeaderValue,
+    /// Unknown where an app embeds the relay and does not say.
+    seen: Option<HeaderValue>,
     proto: HeaderValue,
     port: HeaderValue,
     host: Option<HeaderValue>,
@@ -23,9 +24,9 @@ impl Forwarded {
     /// Without trusted hops nothing that the visitor says of itself is believed. With some, the
     /// peer is a router of ours: the last entries of X-Forwarded-For are what such routers saw,
     /// and the scheme and port are the outermost one's.
-    pub(crate) fn of(headers: &HeaderMap, peer: IpAddr, trusted_hops: usize) -> Self {
-        let peer = peer.to_canonical().to_string();
-        let seen = trusted_entries(headers, trusted_hops).unwrap_or(peer);
+    pub(crate) fn of(headers: &HeaderMap, peer: Option<IpAddr>, trusted_hops: usize) -> Self {
+        let peer = peer.map(|peer| peer.to_canonical().to_string());
+        let seen = trusted_entries(headers, trusted_hops).or(peer);
         let secure = trusted_hops > 0 && last(headers, &PROTO) == Some("https");
         let port = last(headers, &PORT)
             .filter(|_| trusted_hops > 0)
@@ -33,7 +34,7 @@ impl Forwarded {
             .or_else(|| port_of_host(headers))
             .unwrap_or(if secure { 443 } else { 80 });
         Self {
-            seen: value(&seen),
+            seen: seen.as_deref().map(value),
             proto: HeaderValue::from_static(if secure { "https" } else { "http" }),
             port: port.into(),
             host: headers.get(HOST).cloned(),
@@ -43,13 +44,14 @@ impl Forwarded {
     /// Sets the fields, in the place of all that were there and of other spellings of them.
     pub(crate) fn set(self, headers: &mut HeaderMap) {
         remove_aliases(headers);
-        headers.insert(FOR, self.seen);
         headers.insert(PROTO, self.proto);
         headers.insert(PORT, self.port);
-        match self.host {
-            Some(host) => headers.insert(ORIGINAL_HOST, host),
-            None => headers.remove(ORIGINAL_HOST),
-        };
+        for (name, value) in [(FOR, self.seen), (ORIGINAL_HOST, self.host)] {
+            match value {
+                Some(value) => headers.insert(name, value),
+                None => headers.remove(name),
+            };
+        }
     }
 }
 
@@ -120,7 +122,7 @@ mod tests {
             .iter()
             .map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap()))
             .collect();
-        let peer = "::ffff:10.0.0.9".parse().unwrap();
+        let peer = "::ffff:10.0.0.9".parse().ok();
         Forwarded::of(&headers, peer, hops).set(&mut headers);
         ["for", "proto", "host", "port"].map(|name| {
             let values: Vec<_> = headers
@@ -183,7 +185,7 @@ mod tests {
         .map(|name| (HeaderName::from_static(name), "6.6.6.6".parse().unwrap()))
         .into_iter()
         .collect();
-        Forwarded::of(&headers, "10.0.0.9".parse().unwrap(), 0).set(&mut headers);
+        Forwarded::of(&headers, "10.0.0.9".parse().ok(), 0).set(&mut headers);
         let mut names: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
         names.sort_unstable();
         assert_eq!(

@@ -2,17 +2,22 @@
 
 use std::fmt;
 use std::net::Ipv6Addr;
+use std::str::FromStr;
+use std::sync::Arc;
 
 use http::header::HOST;
 use http::{HeaderMap, Uri};
 
+use crate::Name;
+
 /// A host name or address, in lower case, without port and trailing dot.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Host(String);
+pub struct Host(Arc<str>);
 
-/// The request names no host, more than one, or none that could be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct BadHost;
+/// There is no host, more than one, or none that could be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no valid host")]
+pub struct BadHost;
 
 impl Host {
     /// Reads the host of a request: the authority of its target where it has one, else its one
@@ -39,7 +44,27 @@ impl Host {
         if !(is_name(name) || is_ipv6(name)) {
             return Err(BadHost);
         }
-        Ok(Self(name.to_ascii_lowercase()))
+        Ok(Self(name.to_ascii_lowercase().into()))
+    }
+
+    /// The host as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The host of a name in this domain.
+    pub(crate) fn of_name(&self, name: &Name) -> Result<Self, BadHost> {
+        Self::parse(&format!("{name}.{self}"))
+    }
+}
+
+/// Reads a host, with or without a port.
+impl FromStr for Host {
+    type Err = BadHost;
+
+    fn from_str(host: &str) -> Result<Self, BadHost> {
+        Self::parse(host)
     }
 }
 

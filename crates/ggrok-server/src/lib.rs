@@ -1,25 +1,79 @@
-//! The relay of ggrok as a library: [`serve()`] takes a listener, a [`Config`] and a shutdown.
+//! The relay of ggrok as a library.
 //!
-//! A client registers by WebSocket at `/$$ggrok`, and the Host of that request is the host that it
-//! serves. Every other request goes to the client of its Host. `docs/architecture.md` follows one
-//! request from top to bottom.
+//! [`serve()`] is the whole relay: it takes a listener, a [`Config`] and a shutdown. A client
+//! registers by WebSocket, for a host or as a named mirror. Visitors of a host reach its client, and
+//! an owner's programs reach the owner's mirrors. `docs/architecture.md` follows one request from top
+//! to bottom.
+//!
+//! [`Relay`] is what an axum app embeds, to reach the private services of its users. The app says
+//! whose a request is, and calls:
+//!
+//! ```no_run
+//! use axum::Router;
+//! use ggrok_server::{Access, Authenticate, Config, Denied, Grant, Owner, Relay, take_token};
+//!
+//! struct Users;
+//!
+//! impl Authenticate for Users {
+//!     async fn authenticate(&self, request: &mut http::request::Parts) -> Result<Grant, Denied> {
+//!         let token = take_token(&mut request.headers).ok_or(Denied::NoToken)?;
+//!         match token.as_bytes() {
+//!             b"the key of ana" => Ok(Grant::new(Owner::new("ana"))),
+//!             _ => Err(Denied::WrongToken),
+//!         }
+//!     }
+//! }
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let relay = Relay::new(Config::new(Access::by(Users), 0));
+//! let app = Router::<()>::new().nest("/tunnels", relay.router());
+//! # let _ = app;
+//! // ggrok-client --remote wss://app.example.com/tunnels/mirror --name prometheus \
+//! //     --local http://localhost:9090 --apikey "the key of ana"
+//! let prometheus = relay.mirror(&Owner::new("ana"), &"prometheus".parse()?);
+//! if let Some(prometheus) = prometheus {
+//!     let request = http::Request::get("/api/v1/query?query=up").body(axum::body::Body::empty())?;
+//!     let response = prometheus.call(request).await?;
+//!     println!("{}", response.status());
+//! }
+//! # Ok(())
+//! # }
+//! ```
 
 mod access;
 mod app;
+mod call;
 mod config;
 mod error;
+mod event;
 mod forwarded;
+mod grant;
 mod host;
 mod lent;
+mod mirrors;
+mod name;
+mod pages;
+mod pattern;
+mod place;
 mod register;
 mod registry;
 mod relay;
 mod serve;
 mod socket;
+mod tokens;
+mod tunnel;
 mod upgrade;
 mod visitor;
 
-pub use access::Access;
+pub use access::{Access, Authenticate, Denied, take_token};
 pub use config::Config;
-pub use ggrok_protocol::Limits;
+pub use event::Event;
+pub use ggrok_protocol::{BodyError, CallError, Dialect, Limits, TunnelBody};
+pub use grant::Grant;
+pub use host::{BadHost, Host};
+pub use name::{BadName, Name, Owner};
+pub use pattern::{BadPattern, Pattern};
+pub use relay::Relay;
 pub use serve::serve;
+pub use tokens::{BadTokens, Tokens, TokensError};
+pub use tunnel::Tunnel;

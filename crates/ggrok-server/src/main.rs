@@ -1,12 +1,14 @@
 //! The relay's program: reads settings, listens, serves until a signal.
 
 mod cli;
+mod token;
 
 use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Parser;
+use ggrok_server::Access;
 use tokio::net::TcpListener;
 use tracing::level_filters::LevelFilter;
 use tracing_appender::non_blocking::WorkerGuard;
@@ -14,14 +16,22 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 
-use crate::cli::{Cli, LogFormat};
+use crate::cli::{Cli, Command, LogFormat, RelayArgs, TokenAction};
 
 // One worker: a call's few steps cost less than waking another thread for them.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let cli = Cli::parse();
-    let _log = start_log(&cli);
-    match run(&cli).await {
+    let result = match cli.command {
+        Some(Command::Token {
+            action: TokenAction::New(new),
+        }) => token::new(&new),
+        None => {
+            let _log = start_log(&cli.relay);
+            run(&cli.relay).await
+        }
+    };
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("ggrok-server: {error:#}");
@@ -30,32 +40,42 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run(cli: &Cli) -> anyhow::Result<()> {
-    let config = cli.config()?;
-    let address = cli.address();
+async fn run(args: &RelayArgs) -> anyhow::Result<()> {
+    let tokens = args.tokens()?;
+    let config = args.config(tokens.clone().map_or_else(Access::open, Access::by))?;
+    let address = args.address();
     let shutdown = signals()?;
     let listener = TcpListener::bind(address).await.with_context(|| {
         format!("cannot listen on {address} (another address: --bind, another port: --port)")
     })?;
     let address = listener.local_addr()?;
-    tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), access = ?config.access, trusted_hops = config.trusted_hops, "listening");
-    ggrok_server::serve(listener, config, shutdown).await;
-    Ok(())
+    let open = tokens.is_none();
+    tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), open, trusted_hops = config.trusted_hops, "listening");
+    let watching = async {
+        match tokens {
+            Some(tokens) => tokens.watch().await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        () = ggrok_server::serve(listener, config, shutdown) => Ok(()),
+        never = watching => match never {},
+    }
 }
 
 /// Starts the log. A thread of its own writes it, and lines that it cannot write are lost: a log that
 /// nobody reads must not stop the relay. What is queued is written when the guard is dropped.
-fn start_log(cli: &Cli) -> WorkerGuard {
+fn start_log(args: &RelayArgs) -> WorkerGuard {
     let (stderr, guard) = tracing_appender::non_blocking(io::stderr());
     // Libraries below have their say only when something is wrong: their debug lines show fields
     // of requests.
     let ours = Targets::new()
-        .with_default(cli.log_level.min(LevelFilter::WARN))
-        .with_target("ggrok", cli.log_level);
+        .with_default(args.log_level.min(LevelFilter::WARN))
+        .with_target("ggrok", args.log_level);
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(stderr)
         .with_ansi(io::stderr().is_terminal());
-    let lines = match cli.log_format {
+    let lines = match args.log_format {
         LogFormat::Text => lines.with_filter(ours).boxed(),
         LogFormat::Json => lines.json().flatten_event(true).with_filter(ours).boxed(),
     };

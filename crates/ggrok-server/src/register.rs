@@ -1,106 +1,294 @@
 //! A client's WebSocket: let in, registered, kept until it ends.
 
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
-use axum::extract::{Extension, State, WebSocketUpgrade};
+use axum::extract::{
+    ConnectInfo, FromRequestParts, OriginalUri, Query, Request, State, WebSocketUpgrade,
+};
 use axum::response::Response;
-use ggrok_protocol::{Dialect, Session, Tunnel, open};
-use http::HeaderMap;
-use http::header::{ACCEPT, ORIGIN};
+use ggrok_protocol::{Dialect, Ending, Session, open};
+use http::Extensions;
+use http::header::{ACCEPT, HeaderName, HeaderValue, ORIGIN};
+use http::request::Parts;
+use serde::Deserialize;
+use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use crate::app::App;
 use crate::error::RelayError;
+use crate::event::Event;
 use crate::host::Host;
+use crate::place::Place;
 use crate::registry::{Registration, Registry};
 use crate::socket::Socket;
+use crate::tunnel::{Registered, Seen};
 use crate::visitor::Visit;
+use crate::{Grant, Name, Owner, Tunnel};
 
-/// Answers a client's WebSocket handshake, and keeps its tunnel from then on.
-pub(crate) async fn register(
-    State(app): State<Arc<App>>,
-    Extension(visit): Extension<Visit>,
-    headers: HeaderMap,
-    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
-) -> Response {
-    admit(&app, &visit, &headers, upgrade).unwrap_or_else(|error| {
-        tracing::warn!(host = %visit.host, peer = %visit.peer, %error, "refused a client");
-        error.response(headers.get(ACCEPT))
-    })
+/// Answers the handshake of a client that wants to serve a host.
+pub(crate) async fn host(State(app): State<Arc<App>>, request: Request) -> Response {
+    answer(&app, request, Claim::of_host).await
 }
 
-/// Registers a client that may have the host, before its handshake is answered where nobody has it:
-/// then a refusal is an HTTP answer, and whoever the client tells of its address finds it there.
-/// Where somebody has it, only a client whose handshake is complete takes it over.
-fn admit(
+/// Answers the handshake of a client that wants to be a mirror.
+pub(crate) async fn mirror(State(app): State<Arc<App>>, request: Request) -> Response {
+    answer(&app, request, Claim::of_mirror).await
+}
+
+async fn answer(
     app: &Arc<App>,
-    visit: &Visit,
-    headers: &HeaderMap,
+    request: Request,
+    claim: impl Fn(&App, &Parts) -> Result<Claim, RelayError>,
+) -> Response {
+    let (mut head, _) = request.into_parts();
+    let accept = head.headers.get(ACCEPT).cloned();
+    let upgrade = WebSocketUpgrade::from_request_parts(&mut head, &()).await;
+    admit(app, &mut head, upgrade, claim)
+        .await
+        .unwrap_or_else(|error| {
+            let peer = peer(&head.extensions);
+            tracing::warn!(path = head.uri.path(), ?peer, %error, "refused a client");
+            error.response(accept.as_ref())
+        })
+}
+
+/// Registers a client that may have what it asks for, before its handshake is answered where nobody
+/// has that: then a refusal is an HTTP answer, and whoever the client tells of its address finds it
+/// there. Where somebody has it, only a client whose handshake is complete takes it over.
+async fn admit(
+    app: &Arc<App>,
+    head: &mut Parts,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+    claim: impl Fn(&App, &Parts) -> Result<Claim, RelayError>,
 ) -> Result<Response, RelayError> {
     // A page in somebody's browser must not become a client of a relay that this browser reaches.
-    if headers.contains_key(ORIGIN) {
+    if head.headers.contains_key(ORIGIN) {
         return Err(RelayError::FromPage);
     }
-    app.config.access.admit(headers)?;
+    let grant = app.config.access.authenticate(head).await?;
+    let claim = claim(app, head)?;
+    claim.check(&grant)?;
     let upgrade = upgrade.map_err(|_| RelayError::NotWebSocket)?;
     let offers = Dialect::ALL
         .iter()
         .filter_map(|dialect| dialect.subprotocol());
     let upgrade = upgrade.protocols(offers);
-    let dialect = Dialect::chosen(upgrade.selected_protocol(), Dialect::Ggrok);
-    let (tunnel, session) = open(dialect, app.config.limits);
-    let host = visit.host.clone();
-    let mut place = Place::Wanted(tunnel);
-    if !app.registry.is_taken(&host) {
-        place = place.take(&app.registry, &host)?;
+    let dialect = Dialect::chosen(upgrade.selected_protocol(), claim.original());
+    let (line, session) = open(dialect, app.config.limits);
+    let address = claim.address(&head.extensions);
+    let registered = Registered {
+        places: claim.places(grant.owner()),
+        grant,
+        dialect,
+        peer: peer(&head.extensions),
+        since: SystemTime::now(),
+        seen: Seen::now(),
+    };
+    app.registry.check(&registered.places, &registered.grant)?;
+    let seat = Seat::of(Tunnel::new(line, registered), &app.registry)?;
+    let mut response = keep(app, upgrade, seat, session);
+    if let Some(address) = address {
+        response.headers_mut().insert(ADDRESS, address);
     }
+    Ok(response)
+}
 
-    let span = tracing::info_span!("tunnel", %host, %dialect, peer = %visit.peer);
-    let (app, owned) = (Arc::clone(app), app.tunnels.token());
-    let limit = app.config.limits.response_message(dialect);
-    let response = upgrade
+/// Answers a handshake, and keeps the tunnel from then on.
+fn keep(app: &Arc<App>, upgrade: WebSocketUpgrade, seat: Seat, session: Session) -> Response {
+    let tunnel = seat.tunnel.clone();
+    let Registered {
+        places,
+        dialect,
+        peer,
+        seen,
+        ..
+    } = tunnel.registered();
+    let place = places.first().map(tracing::field::display);
+    let span = tracing::info_span!("tunnel", place, %dialect, ?peer);
+    let limit = app.config.limits.response_message(*dialect);
+    let seen = seen.clone();
+    // Not the app itself, which ends when its last user drops it: these outlive that for a moment.
+    let (observer, registry) = (Arc::clone(&app.observer), app.registry.clone());
+    let (owned, stop) = (app.tunnels.token(), app.stop.clone());
+    upgrade
         .read_buffer_size(READ_BUFFER)
         .max_message_size(limit)
         .max_frame_size(limit)
         .on_upgrade(move |socket| {
             let keeping = async move {
-                match place.take(&app.registry, &host) {
-                    Ok(place) => keep(session, Socket::new(socket), place).await,
+                match seat.take(&registry) {
+                    Ok(registration) => {
+                        tracing::info!("a client registered");
+                        observer(Event::Connected(tunnel.clone()));
+                        run(session, Socket::new(socket, seen), &tunnel, &stop).await;
+                        drop(registration);
+                        observer(Event::Disconnected(tunnel));
+                    }
                     Err(error) => tracing::warn!(%error, "refused a client"),
                 }
                 drop(owned);
             };
             keeping.instrument(span)
-        });
-    Ok(response)
+        })
 }
 
-/// A client's place in the registry.
-enum Place {
-    Wanted(Tunnel),
-    Taken { _registration: Registration },
+/// Runs a session until it ends, or its grant, or the relay.
+async fn run(session: Session, socket: Socket, tunnel: &Tunnel, stop: &CancellationToken) {
+    let closing = async {
+        let why = tokio::select! {
+            () = tunnel.grant().ended() => Ending::Revoked,
+            () = stop.cancelled() => Ending::GoingAway,
+        };
+        tunnel.end(why);
+        std::future::pending().await
+    };
+    let ended = tokio::select! {
+        ended = session.run(socket) => ended,
+        never = closing => never,
+    };
+    match ended {
+        Ok(ending) => tracing::info!(reason = ending.reason(), "a client left"),
+        Err(error) => tracing::warn!(%error, "a client was lost"),
+    }
 }
 
-impl Place {
-    fn take(self, registry: &Registry, host: &Host) -> Result<Self, RelayError> {
+/// What a client asks to serve.
+enum Claim {
+    Host { host: Host, is_told: bool },
+    Mirror { name: Name, host: Option<Host> },
+}
+
+/// The query of a host's registration.
+#[derive(Deserialize)]
+struct HostQuery {
+    host: Option<String>,
+}
+
+/// The query of a mirror's registration.
+#[derive(Deserialize)]
+struct MirrorQuery {
+    name: String,
+    #[serde(default)]
+    public: bool,
+}
+
+impl Claim {
+    /// The host of the handshake, or another that its query names.
+    fn of_host(_: &App, head: &Parts) -> Result<Self, RelayError> {
+        let Query(HostQuery { host }) =
+            Query::try_from_uri(&head.uri).map_err(|_| RelayError::BadHost)?;
+        if let Some(host) = host {
+            let host = host.parse()?;
+            return Ok(Self::Host {
+                host,
+                is_told: true,
+            });
+        }
+        let visit: Option<&Visit> = head.extensions.get();
+        let host = visit.ok_or(RelayError::BadHost)?.host.clone();
+        Ok(Self::Host {
+            host,
+            is_told: false,
+        })
+    }
+
+    /// The name in the query, and its host where that is to be public and the relay has a domain.
+    fn of_mirror(app: &App, head: &Parts) -> Result<Self, RelayError> {
+        let Query(MirrorQuery { name, public }) =
+            Query::try_from_uri(&head.uri).map_err(|_| RelayError::BadName)?;
+        let name: Name = name.parse().map_err(|_| RelayError::BadName)?;
+        let domain = app.config.domain.as_ref().filter(|_| public);
+        let host = domain.map(|domain| domain.of_name(&name)).transpose();
+        let host = host.map_err(|_| RelayError::BadName)?;
+        Ok(Self::Mirror { name, host })
+    }
+
+    /// The dialect of a client that chooses none.
+    const fn original(&self) -> Dialect {
         match self {
-            Self::Wanted(tunnel) => Ok(Self::Taken {
-                _registration: registry.insert(host.clone(), tunnel)?,
-            }),
-            taken @ Self::Taken { .. } => Ok(taken),
+            Self::Host { .. } => Dialect::Ggrok,
+            Self::Mirror { .. } => Dialect::MagicMirror,
+        }
+    }
+
+    fn check(&self, grant: &Grant) -> Result<(), RelayError> {
+        let allowed = match self {
+            Self::Host { host, .. } => grant.allows_host(host),
+            Self::Mirror { name, .. } => grant.allows_name(name),
+        };
+        if allowed {
+            Ok(())
+        } else {
+            Err(RelayError::NotYours)
+        }
+    }
+
+    fn places(&self, owner: &Owner) -> Vec<Place> {
+        match self {
+            Self::Host { host, .. } => vec![Place::Host(host.clone())],
+            Self::Mirror { name, host } => {
+                let mirror = Place::Mirror(owner.clone(), name.clone());
+                let host = host.clone().map(Place::Host);
+                std::iter::once(mirror).chain(host).collect()
+            }
+        }
+    }
+
+    /// Where the tunnel can be reached, as a reference (RFC 3986, section 4.2), for a client that
+    /// cannot know.
+    fn address(&self, extensions: &Extensions) -> Option<HeaderValue> {
+        let address = match self {
+            Self::Host { is_told: false, .. } => return None,
+            Self::Host { host, .. }
+            | Self::Mirror {
+                host: Some(host), ..
+            } => format!("//{host}/"),
+            Self::Mirror { name, .. } => {
+                let OriginalUri(uri) = extensions.get()?;
+                format!("{}s/{name}/", uri.path())
+            }
+        };
+        HeaderValue::from_str(&address).ok()
+    }
+}
+
+/// The field that tells a client where its tunnel can be reached.
+const ADDRESS: HeaderName = HeaderName::from_static("x-ggrok-address");
+
+/// A tunnel that has its places already, or waits for its handshake to take them over.
+struct Seat {
+    tunnel: Tunnel,
+    taken: Option<Registration>,
+}
+
+impl Seat {
+    fn of(tunnel: Tunnel, registry: &Registry) -> Result<Self, RelayError> {
+        let taken = if registry.has_any(tunnel.places()) {
+            None
+        } else {
+            Some(registry.insert(&tunnel)?)
+        };
+        Ok(Self { tunnel, taken })
+    }
+
+    fn take(self, registry: &Registry) -> Result<Registration, RelayError> {
+        match self.taken {
+            Some(registration) => Ok(registration),
+            None => Ok(registry.insert(&self.tunnel)?),
         }
     }
 }
 
-async fn keep(session: Session, socket: Socket, place: Place) {
-    tracing::info!("a client registered");
-    match session.run(socket).await {
-        Ok(ending) => tracing::info!(reason = ending.reason(), "a client left"),
-        Err(error) => tracing::warn!(%error, "a client was lost"),
-    }
-    drop(place);
+/// Where a request came from, as far as this server or the app that embeds the relay saw.
+pub(crate) fn peer(extensions: &Extensions) -> Option<IpAddr> {
+    let visit: Option<&Visit> = extensions.get();
+    let connection: Option<&ConnectInfo<SocketAddr>> = extensions.get();
+    visit
+        .map(|visit| visit.peer)
+        .or_else(|| Some(connection?.0.ip()))
 }
 
 /// A tunnel that is idle holds this buffer, and the WebSocket library clears it before each read.

@@ -1,68 +1,117 @@
-//! Which tunnel serves a host.
+//! Which tunnel has which place.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use ggrok_protocol::{Ending, Tunnel};
+use ggrok_protocol::Ending;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
-use crate::error::RelayError;
-use crate::host::Host;
+use crate::place::Place;
+use crate::{Grant, Name, Owner, Tunnel};
 
-/// Which tunnel serves a host. Clones are the same registry.
+/// Which tunnel has which place. Clones are the same registry.
 #[derive(Clone)]
 pub(crate) struct Registry {
-    hosts: Arc<RwLock<Hosts>>,
+    places: Arc<RwLock<Places>>,
     /// Wakes whoever waits for a client.
     arrived: Arc<Notify>,
-    /// Tunnels that may be registered at a time.
+    /// Tunnels that may be registered at a time, and places that are remembered without one.
     most: usize,
 }
 
+/// Why a place has no tunnel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Missing {
+    /// Nobody ever had it, or so long ago that it is forgotten.
+    Unknown,
+    /// Its client is not connected.
+    Offline,
+}
+
+/// Why a tunnel cannot have its places.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NotInserted {
+    /// The relay has as many tunnels as it may.
+    Full,
+    /// A place belongs to another owner.
+    Taken,
+}
+
 #[derive(Default)]
-struct Hosts {
-    slots: HashMap<Host, Slot>,
-    /// Hosts whose client went away, oldest first, with the generation that did.
-    offline: VecDeque<(Host, u64)>,
+struct Places {
+    slots: HashMap<Place, Slot>,
+    /// Places whose client went away, those of the oldest registration first.
+    offline: BTreeMap<Key, Place>,
     live: usize,
     generations: u64,
 }
 
 struct Slot {
-    /// Counts registrations, so that the end of an old one cannot remove a newer one.
-    generation: u64,
-    /// None where the client went away: such a host is offline, and not unknown.
-    tunnel: Option<Tunnel>,
+    key: Key,
+    holder: Holder,
+}
+
+/// A registration's number, and which of its places this is. The end of an old registration cannot
+/// remove a newer one.
+type Key = (u64, usize);
+
+/// Who has a place.
+enum Holder {
+    Live(Tunnel),
+    /// Its client went away. The place stays its owner's.
+    Offline(Grant),
+}
+
+impl Holder {
+    const fn live(&self) -> Option<&Tunnel> {
+        match self {
+            Self::Live(tunnel) => Some(tunnel),
+            Self::Offline(_) => None,
+        }
+    }
+
+    /// Whether somebody with this grant may have the place.
+    fn yields_to(&self, grant: &Grant) -> bool {
+        let held = match self {
+            Self::Live(tunnel) => tunnel.grant(),
+            Self::Offline(grant) => grant,
+        };
+        held.owner() == grant.owner() || held.is_over()
+    }
 }
 
 impl Registry {
     pub(crate) fn new(most: usize) -> Self {
         Self {
-            hosts: Arc::default(),
+            places: Arc::default(),
             arrived: Arc::default(),
             most,
         }
     }
 
-    /// The tunnel that serves a host now.
-    fn tunnel(&self, host: &Host) -> Result<Tunnel, RelayError> {
-        match self.read().slots.get(host) {
-            None => Err(RelayError::UnknownHost),
-            Some(slot) => slot.tunnel.clone().ok_or(RelayError::Offline),
+    /// The tunnel that has a place now.
+    pub(crate) fn tunnel(&self, place: &Place) -> Result<Tunnel, Missing> {
+        let places = self.read();
+        let slot = places.slots.get(place).ok_or(Missing::Unknown)?;
+        let tunnel = slot.holder.live().ok_or(Missing::Offline)?;
+        // One that was revoked is about to close.
+        if tunnel.grant().is_over() {
+            return Err(Missing::Offline);
         }
+        Ok(tunnel.clone())
     }
 
-    /// The tunnel that serves a host, or will until `deadline`. Cancel-safe.
+    /// The tunnel that has a place, or will until `deadline`. Cancel-safe.
     pub(crate) async fn tunnel_by(
         &self,
-        host: &Host,
+        place: &Place,
         deadline: Instant,
-    ) -> Result<Tunnel, RelayError> {
+    ) -> Result<Tunnel, Missing> {
         loop {
             // Before the look, so that no arrival is missed between the two.
             let arrived = self.arrived.notified();
-            match self.tunnel(host) {
+            match self.tunnel(place) {
                 Err(_) if Instant::now() < deadline => {
                     timeout_at(deadline, arrived).await.ok();
                 }
@@ -71,42 +120,36 @@ impl Registry {
         }
     }
 
-    /// Whether the host has a tunnel now.
-    pub(crate) fn is_taken(&self, host: &Host) -> bool {
-        let hosts = self.read();
-        hosts
-            .slots
-            .get(host)
-            .is_some_and(|slot| slot.tunnel.is_some())
+    /// Whether one of these places has a tunnel now.
+    pub(crate) fn has_any(&self, places: &[Place]) -> bool {
+        let held = self.read();
+        let mut slots = places.iter().filter_map(|place| held.slots.get(place));
+        slots.any(|slot| slot.holder.live().is_some())
     }
 
-    /// Registers a tunnel until the registration is dropped. The newest wins: an older tunnel of
-    /// the host is closed. Fails where the relay has as many tunnels as it may.
-    pub(crate) fn insert(&self, host: Host, tunnel: Tunnel) -> Result<Registration, RelayError> {
-        let mut hosts = self.write();
-        let replaced = hosts.slots.get(&host).and_then(|slot| slot.tunnel.clone());
-        if replaced.is_none() {
-            if hosts.live >= self.most {
-                return Err(RelayError::TooManyTunnels);
-            }
-            hosts.live += 1;
+    /// Whether a grant's owner may have these places.
+    pub(crate) fn check(&self, places: &[Place], grant: &Grant) -> Result<(), NotInserted> {
+        self.read().check(places, grant)
+    }
+
+    /// Registers a tunnel at its places until the registration is dropped. Of one owner the newest
+    /// wins: an older tunnel at one of the places is closed.
+    pub(crate) fn insert(&self, tunnel: &Tunnel) -> Result<Registration, NotInserted> {
+        let mut places = self.write();
+        places.check(tunnel.places(), tunnel.grant())?;
+        let replaced = places.live_at(tunnel.places());
+        if replaced.is_empty() && places.live >= self.most {
+            return Err(NotInserted::Full);
         }
-        hosts.generations += 1;
-        let generation = hosts.generations;
-        let slot = Slot {
-            generation,
-            tunnel: Some(tunnel),
-        };
-        hosts.slots.insert(host.clone(), slot);
-        hosts.offline.retain(|(offline, _)| *offline != host);
-        drop(hosts);
+        let generation = places.take(tunnel);
+        drop(places);
         self.arrived.notify_waiters();
-        if let Some(replaced) = replaced {
-            replaced.close(Ending::Replaced);
+        for older in replaced {
+            older.end(Ending::Replaced);
         }
         Ok(Registration {
             registry: self.clone(),
-            host,
+            tunnel: tunnel.clone(),
             generation,
         })
     }
@@ -116,66 +159,126 @@ impl Registry {
         self.read().live
     }
 
-    /// Does something with each tunnel.
-    pub(crate) fn each(&self, act: impl Fn(&Tunnel)) {
-        self.read()
+    /// All tunnels that are registered, in no order.
+    pub(crate) fn tunnels(&self) -> Vec<Tunnel> {
+        self.read().tunnels().cloned().collect()
+    }
+
+    /// The mirrors of an owner, by their names.
+    pub(crate) fn mirrors(&self, owner: &Owner) -> Vec<Tunnel> {
+        let places = self.read();
+        let mut mirrors: Vec<(&Name, &Tunnel)> = places
             .slots
-            .values()
-            .filter_map(|slot| slot.tunnel.as_ref())
-            .for_each(act);
+            .iter()
+            .filter_map(|(place, slot)| match place {
+                Place::Mirror(of, name) if of == owner => Some((name, slot.holder.live()?)),
+                _ => None,
+            })
+            .collect();
+        mirrors.sort_unstable_by_key(|(name, _)| *name);
+        let mirrors = mirrors.into_iter();
+        mirrors.map(|(_, tunnel)| tunnel.clone()).collect()
     }
 
-    fn remove(&self, host: &Host, generation: u64) {
-        let mut hosts = self.write();
-        let Some(slot) = hosts.slots.get_mut(host) else {
-            return;
-        };
-        if slot.generation != generation {
-            return;
+    /// Forgets a place that has no tunnel.
+    pub(crate) fn forget(&self, place: &Place) {
+        let mut places = self.write();
+        let offline = places.slots.get(place);
+        let offline = offline.filter(|slot| slot.holder.live().is_none());
+        if let Some(key) = offline.map(|slot| slot.key) {
+            places.slots.remove(place);
+            places.offline.remove(&key);
         }
-        slot.tunnel = None;
-        hosts.live -= 1;
-        hosts.offline.push_back((host.clone(), generation));
-        if hosts.offline.len() > OFFLINE_KEPT {
-            hosts.forget_oldest();
-        }
     }
 
-    fn read(&self) -> RwLockReadGuard<'_, Hosts> {
-        self.hosts.read().unwrap_or_else(PoisonError::into_inner)
+    fn read(&self) -> RwLockReadGuard<'_, Places> {
+        self.places.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self) -> RwLockWriteGuard<'_, Hosts> {
-        self.hosts.write().unwrap_or_else(PoisonError::into_inner)
+    fn write(&self) -> RwLockWriteGuard<'_, Places> {
+        self.places.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Hosts {
-    /// Forgets the host that has been offline for longest, unless its client has come back.
-    fn forget_oldest(&mut self) {
-        let Some((host, generation)) = self.offline.pop_front() else {
-            return;
-        };
-        if self.slots.get(&host).map(|slot| slot.generation) == Some(generation) {
-            self.slots.remove(&host);
+impl Places {
+    fn check(&self, places: &[Place], grant: &Grant) -> Result<(), NotInserted> {
+        let mut slots = places.iter().filter_map(|place| self.slots.get(place));
+        if slots.all(|slot| slot.holder.yields_to(grant)) {
+            Ok(())
+        } else {
+            Err(NotInserted::Taken)
+        }
+    }
+
+    fn live_at(&self, places: &[Place]) -> Vec<Tunnel> {
+        let slots = places.iter().filter_map(|place| self.slots.get(place));
+        slots
+            .filter_map(|slot| slot.holder.live())
+            .cloned()
+            .collect()
+    }
+
+    /// Every live tunnel once: at the first of its places.
+    fn tunnels(&self) -> impl Iterator<Item = &Tunnel> {
+        self.slots.values().filter_map(Slot::first)
+    }
+
+    /// Puts a tunnel at its places, and returns the number of that registration.
+    fn take(&mut self, tunnel: &Tunnel) -> u64 {
+        self.generations += 1;
+        for (index, place) in tunnel.places().iter().enumerate() {
+            let slot = Slot {
+                key: (self.generations, index),
+                holder: Holder::Live(tunnel.clone()),
+            };
+            if let Some(before) = self.slots.insert(place.clone(), slot) {
+                self.live -= usize::from(before.first().is_some());
+                self.offline.remove(&before.key);
+            }
+        }
+        self.live += 1;
+        self.generations
+    }
+
+    /// Takes the places of a tunnel offline, but those that a newer one has. Remembers so many.
+    fn leave(&mut self, tunnel: &Tunnel, generation: u64, most: usize) {
+        for (index, place) in tunnel.places().iter().enumerate() {
+            let key = (generation, index);
+            let Some(slot) = self.slots.get_mut(place).filter(|slot| slot.key == key) else {
+                continue;
+            };
+            self.live -= usize::from(slot.first().is_some());
+            slot.holder = Holder::Offline(tunnel.grant().clone());
+            self.offline.insert(key, place.clone());
+        }
+        while self.offline.len() > most
+            && let Some((_, forgotten)) = self.offline.pop_first()
+        {
+            self.slots.remove(&forgotten);
         }
     }
 }
 
-/// Offline hosts that are remembered, so that their visitors learn that they may come back.
-const OFFLINE_KEPT: usize = 1000;
+impl Slot {
+    /// The live tunnel of the slot, where this is the first of its places.
+    fn first(&self) -> Option<&Tunnel> {
+        self.holder.live().filter(|_| self.key.1 == 0)
+    }
+}
 
-/// A tunnel's place in the registry. Dropping it takes the host offline, unless a newer tunnel
-/// has the place.
+/// A tunnel's places in the registry. Dropping it takes them offline, but those that a newer tunnel
+/// has.
 #[must_use = "a tunnel is registered only while its registration is held"]
 pub(crate) struct Registration {
     registry: Registry,
-    host: Host,
+    tunnel: Tunnel,
     generation: u64,
 }
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        self.registry.remove(&self.host, self.generation);
+        let most = self.registry.most;
+        let mut places = self.registry.write();
+        places.leave(&self.tunnel, self.generation, most);
     }
 }

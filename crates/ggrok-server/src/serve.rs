@@ -7,36 +7,34 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use ggrok_protocol::{Ending, Tunnel};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::app::{self, App};
-use crate::{Config, visitor};
+use crate::{Config, Relay, pages, visitor};
 
 /// Serves visitors and clients on a listener until `shutdown` is done, and then ends in order: no
 /// new connections; the clients are told; the calls in flight finish, within
 /// [`Config::grace_period`]; the tunnels are closed. Dropping the future ends all connections of visitors at once.
 pub async fn serve(listener: TcpListener, config: Config, shutdown: impl Future<Output = ()>) {
     let grace_period = config.grace_period;
-    let mut relay = Relay::new(config);
+    let mut server = Server::new(config);
     let mut shutdown = pin!(shutdown);
     loop {
         tokio::select! {
             () = &mut shutdown => break,
-            Some(_) = relay.visitors.join_next() => {}
-            (stream, peer, place) = accept(&listener, &relay.places) => {
-                relay.welcome(stream, peer, place);
+            Some(_) = server.visitors.join_next() => {}
+            (stream, peer, place) = accept(&listener, &server.places) => {
+                server.welcome(stream, peer, place);
             }
         }
     }
-    if let Err(error) = relay.welcome_last(listener) {
+    if let Err(error) = server.welcome_last(listener) {
         tracing::warn!(%error, "visitors who had just connected are lost");
     }
-    relay.finish(grace_period).await;
+    server.finish(grace_period).await;
 }
 
 /// Waits for a connection for which there is a place.
@@ -67,8 +65,8 @@ fn is_the_peers(error: &io::Error) -> bool {
 }
 
 /// A relay at work.
-struct Relay {
-    app: Arc<App>,
+struct Server {
+    relay: Relay,
     pages: Router,
     places: Arc<Semaphore>,
     /// Owns the connection of every visitor.
@@ -76,13 +74,13 @@ struct Relay {
     draining: CancellationToken,
 }
 
-impl Relay {
+impl Server {
     fn new(config: Config) -> Self {
         let places = Arc::new(Semaphore::new(config.connections));
-        let app = Arc::new(App::new(config));
+        let relay = Relay::new(config);
         Self {
-            pages: app::pages(Arc::clone(&app)),
-            app,
+            pages: pages::router(Arc::clone(&relay.0)),
+            relay,
             places,
             visitors: JoinSet::new(),
             draining: CancellationToken::new(),
@@ -94,7 +92,7 @@ impl Relay {
             tracing::debug!(%peer, %error, "a visitor left before it was served");
             return;
         }
-        let (app, pages) = (Arc::clone(&self.app), self.pages.clone());
+        let (app, pages) = (Arc::clone(&self.relay.0), self.pages.clone());
         let draining = self.draining.clone();
         self.visitors.spawn(async move {
             visitor::serve(stream, peer.ip(), app, pages, draining).await;
@@ -116,8 +114,8 @@ impl Relay {
     }
 
     async fn finish(mut self, grace_period: Duration) {
-        tracing::info!(tunnels = self.app.registry.live(), "stopping");
-        self.app.registry.each(Tunnel::go_away);
+        tracing::info!(tunnels = self.relay.tunnels().len(), "stopping");
+        self.relay.go_away();
         self.draining.cancel();
         let calls = async { while self.visitors.join_next().await.is_some() {} };
         if timeout(grace_period, calls).await.is_err() {
@@ -125,25 +123,11 @@ impl Relay {
             tracing::warn!(cut, "the grace period is over; cutting calls in flight");
             self.visitors.shutdown().await;
         }
-        // Upgraded connections have no end of their own; theirs is their tunnel's.
-        self.app
-            .registry
-            .each(|tunnel| tunnel.close(Ending::GoingAway));
-        self.app.tunnels.close();
-        self.app.upgrades.close();
-        let farewell = async {
-            self.app.tunnels.wait().await;
-            self.app.upgrades.wait().await;
-        };
-        if timeout(FAREWELL, farewell).await.is_err() {
-            tracing::warn!("some clients did not take their farewell");
-        }
+        // With them the upgraded connections, which have no end of their own.
+        self.relay.close().await;
         tracing::info!("stopped");
     }
 }
 
 /// How long to wait before accepting again where the system has no resources for it.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-/// How long all tunnels together may take to close.
-const FAREWELL: Duration = Duration::from_secs(2);

@@ -11,12 +11,17 @@ use ggrok_protocol::{Ending, Message, TransportError};
 use tokio_tungstenite::tungstenite::Error;
 use tokio_tungstenite::tungstenite::error::ProtocolError;
 
-/// axum's WebSocket as the protocol's transport.
-pub(crate) struct Socket(WebSocket);
+use crate::tunnel::Seen;
+
+/// axum's WebSocket as the protocol's transport. It notes when something comes.
+pub(crate) struct Socket {
+    socket: WebSocket,
+    seen: Seen,
+}
 
 impl Socket {
-    pub(crate) const fn new(socket: WebSocket) -> Self {
-        Self(socket)
+    pub(crate) const fn new(socket: WebSocket, seen: Seen) -> Self {
+        Self { socket, seen }
     }
 }
 
@@ -24,7 +29,10 @@ impl Stream for Socket {
     type Item = Result<Message, TransportError>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let next = self.0.poll_next_unpin(cx);
+        let next = self.socket.poll_next_unpin(cx);
+        if matches!(next, Poll::Ready(Some(Ok(_)))) {
+            self.seen.note();
+        }
         next.map(|message| message.map(|message| message.map(read).map_err(error)))
     }
 }
@@ -33,19 +41,19 @@ impl Sink<Message> for Socket {
     type Error = TransportError;
 
     fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.0.poll_ready_unpin(cx).map_err(error)
+        self.socket.poll_ready_unpin(cx).map_err(error)
     }
 
     fn start_send(mut self: Pin<&mut Self>, message: Message) -> Result<(), Self::Error> {
-        self.0.start_send_unpin(write(message)?).map_err(error)
+        self.socket.start_send_unpin(write(message)?).map_err(error)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.0.poll_flush_unpin(cx).map_err(error)
+        self.socket.poll_flush_unpin(cx).map_err(error)
     }
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.0.poll_close_unpin(cx).map_err(error)
+        self.socket.poll_close_unpin(cx).map_err(error)
     }
 }
 

@@ -2,10 +2,11 @@
 
 use axum::body::Body;
 use axum::response::Response;
-use ggrok_protocol::{Tunnel, socket_body, splice};
+use ggrok_protocol::{socket_body, splice};
 use http::{Request, StatusCode, request};
 use hyper_util::rt::TokioIo;
 
+use crate::Tunnel;
 use crate::app::App;
 use crate::error::RelayError;
 
@@ -19,7 +20,7 @@ pub(crate) async fn call(
 ) -> Result<Response, RelayError> {
     let upgraded = hyper::upgrade::on(request);
     let (feed, body) = socket_body();
-    let response = tunnel.call(Request::from_parts(head, body)).await?;
+    let response = tunnel.send(head, body).await?;
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
         return Ok(response.map(Body::new));
     }

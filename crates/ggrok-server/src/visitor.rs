@@ -21,10 +21,11 @@ use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 use tower_service::Service;
 
-use crate::app::{self, App};
+use crate::app::App;
 use crate::error::RelayError;
 use crate::host::Host;
-use crate::relay;
+use crate::place::Place;
+use crate::{call, pages};
 
 /// Who sent a request, and for whom: what the rest of the relay knows of its origin.
 #[derive(Clone)]
@@ -99,18 +100,27 @@ async fn answer(
         }
     };
     let visit = Visit { host, peer };
-    if app::is_page(request.uri().path()) {
+    if pages::is_page(request.uri().path()) {
         request.extensions_mut().insert(visit);
         let Ok(response) = pages.call(request).await;
         return response;
     }
     // Not through the router: it puts a Content-Length into answers to HEAD.
-    relay::relay(&app, &visit, request.map(Body::new)).await
+    let place = Place::Host(visit.host);
+    call::answer(&app, &place, Some(peer), request.map(Body::new)).await
 }
 
 /// Reads the host of a request and brings its target into origin form, once and for all: what is
-/// routed is what is forwarded. hyper passes much that must not come further.
+/// routed is what is forwarded.
 fn admit<B>(request: &mut Request<B>, head_limit: usize) -> Result<Host, RelayError> {
+    check(request, head_limit)?;
+    let host = Host::of(request.uri(), request.headers())?;
+    bring_into_origin_form(request)?;
+    Ok(host)
+}
+
+/// Refuses what must not come further, and hyper lets pass.
+pub(crate) fn check<B>(request: &Request<B>, head_limit: usize) -> Result<(), RelayError> {
     if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
         return Err(RelayError::Method);
     }
@@ -131,9 +141,7 @@ fn admit<B>(request: &mut Request<B>, head_limit: usize) -> Result<Host, RelayEr
     if !is_chunked_or_plain(request.headers()) {
         return Err(RelayError::TransferCoding);
     }
-    let host = Host::of(request.uri(), request.headers())?;
-    bring_into_origin_form(request)?;
-    Ok(host)
+    Ok(())
 }
 
 /// hyper takes `gzip, chunked` and removes the chunks alone: what is left would be damaged.

@@ -1,0 +1,143 @@
+//! A request, called through the tunnel of its place.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::response::Response;
+use ggrok_protocol::{CallError, remove_hop_by_hop, requested_upgrade};
+use http::header::{ACCEPT, CONNECTION, EXPECT, HOST, HeaderValue, UPGRADE};
+use http::{Request, request};
+use http_body_util::BodyExt;
+use tokio::time::timeout;
+
+use crate::app::App;
+use crate::error::RelayError;
+use crate::forwarded::Forwarded;
+use crate::lent::lend;
+use crate::place::Place;
+use crate::upgrade;
+
+/// Answers a request with the app's response, or with the reason why there is none.
+pub(crate) async fn answer(
+    app: &App,
+    place: &Place,
+    peer: Option<IpAddr>,
+    mut request: Request<Body>,
+) -> Response {
+    let told = Told::of(&request);
+    let (method, uri) = (request.method().clone(), request.uri().clone());
+    let path = uri.path();
+    match call(app, place, peer, &mut request).await {
+        Ok(response) => {
+            let status = response.status().as_u16();
+            tracing::debug!(%place, %method, path, status, "answered a call");
+            response
+        }
+        Err(error) => {
+            tracing::debug!(%place, %method, path, %error, "refused a call");
+            told.refuse(&error, request.into_body()).await
+        }
+    }
+}
+
+/// Answers a request that goes to no tunnel.
+pub(crate) async fn refuse(error: &RelayError, request: Request<Body>) -> Response {
+    Told::of(&request).refuse(error, request.into_body()).await
+}
+
+/// What a request says of how to refuse it.
+struct Told {
+    accept: Option<HeaderValue>,
+    awaits_continue: bool,
+}
+
+impl Told {
+    fn of(request: &Request<Body>) -> Self {
+        Self {
+            accept: request.headers().get(ACCEPT).cloned(),
+            awaits_continue: request.headers().contains_key(EXPECT),
+        }
+    }
+
+    async fn refuse(self, error: &RelayError, body: Body) -> Response {
+        // One that awaits a 100 has sent nothing, and one that stalled will send nothing.
+        let stalled = matches!(error, RelayError::Call(CallError::BodyStalled));
+        if !(stalled || self.awaits_continue) {
+            discard(body).await;
+        }
+        error.response(self.accept.as_ref())
+    }
+}
+
+/// Calls through the tunnel of the place. Where there is no response, the request's body is back; its
+/// fields are gone.
+async fn call(
+    app: &App,
+    place: &Place,
+    peer: Option<IpAddr>,
+    request: &mut Request<Body>,
+) -> Result<Response, RelayError> {
+    let tunnel = app.registry.tunnel_by(place, app.settled).await;
+    let tunnel = tunnel.map_err(|why| RelayError::missing(place, why))?;
+    let mut head = head(request, peer, app.config.trusted_hops);
+    if matches!(place, Place::Mirror(..)) {
+        // It is the API's. The local server gets its own, which no check of its refuses.
+        head.headers.remove(HOST);
+    }
+    if head.headers.contains_key(UPGRADE) {
+        return upgrade::call(app, &tunnel, head, request).await;
+    }
+    let (body, returned) = lend(std::mem::take(request.body_mut()));
+    match tunnel.send(head, body).await {
+        Ok(response) => Ok(response.map(Body::new)),
+        Err(error) => {
+            if let Ok(Ok(body)) = timeout(DISCARD_TIME, returned).await {
+                *request.body_mut() = body;
+            }
+            Err(error.into())
+        }
+    }
+}
+
+/// The head of the request that goes to the app. It takes the fields of the visitor's with it.
+fn head(request: &mut Request<Body>, peer: Option<IpAddr>, trusted_hops: usize) -> request::Parts {
+    let mut onward = Request::new(());
+    *onward.method_mut() = request.method().clone();
+    *onward.uri_mut() = request.uri().clone();
+    *onward.version_mut() = request.version();
+    *onward.headers_mut() = std::mem::take(request.headers_mut());
+    let (mut head, ()) = onward.into_parts();
+    let upgrade = requested_upgrade(&head).cloned();
+    // Read before and set after the removal, or a visitor could name these fields in Connection
+    // and so have them removed.
+    let forwarded = Forwarded::of(&head.headers, peer, trusted_hops);
+    remove_hop_by_hop(&mut head.headers);
+    forwarded.set(&mut head.headers);
+    if let Some(protocol) = upgrade {
+        let upgrade = HeaderValue::from_static("upgrade");
+        head.headers.insert(CONNECTION, upgrade);
+        head.headers.insert(UPGRADE, protocol);
+    }
+    head
+}
+
+/// Reads on, within bounds, what a visitor still sends. Closing on it would make its system throw
+/// the answer away unread (RFC 9112, section 9.6).
+async fn discard(mut body: Body) {
+    let reading = async {
+        let mut left = DISCARD_BYTES;
+        while let Some(Ok(frame)) = body.frame().await {
+            let bytes = frame.data_ref().map_or(0, bytes::Bytes::len);
+            let Some(rest) = left.checked_sub(bytes) else {
+                return;
+            };
+            left = rest;
+        }
+    };
+    // Whoever is slower than that gets its answer now, and may miss it.
+    timeout(DISCARD_TIME, reading).await.ok();
+}
+
+const DISCARD_BYTES: usize = 64 << 20;
+const DISCARD_TIME: Duration = Duration::from_secs(5);

@@ -1,0 +1,135 @@
+//! What the relay grants to whoever gave a valid token.
+
+use std::time::{Duration, SystemTime};
+
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use crate::host::Host;
+use crate::{Name, Owner, Pattern};
+
+/// Who somebody is, and what they may have at the relay. Clones are the same grant.
+#[derive(Clone, Debug)]
+pub struct Grant {
+    owner: Owner,
+    names: Vec<Pattern>,
+    hosts: Vec<Pattern>,
+    expires: Option<SystemTime>,
+    revoked: CancellationToken,
+}
+
+impl Grant {
+    /// Grants an owner mirrors of any name, and no host.
+    #[must_use]
+    pub fn new(owner: Owner) -> Self {
+        Self {
+            owner,
+            names: vec![Pattern::any()],
+            hosts: Vec::new(),
+            expires: None,
+            revoked: CancellationToken::new(),
+        }
+    }
+
+    /// Grants everything to the owner of everything.
+    pub(crate) fn everything() -> Self {
+        Self::new(Owner::default()).with_hosts(vec![Pattern::any()])
+    }
+
+    /// Grants mirrors with these names alone.
+    #[must_use]
+    pub fn with_names(self, names: Vec<Pattern>) -> Self {
+        Self { names, ..self }
+    }
+
+    /// Grants these hosts.
+    #[must_use]
+    pub fn with_hosts(self, hosts: Vec<Pattern>) -> Self {
+        Self { hosts, ..self }
+    }
+
+    /// Lets the grant end at a time. The tunnels that were registered with it are closed then.
+    #[must_use]
+    pub fn until(self, expires: SystemTime) -> Self {
+        let expires = Some(expires);
+        Self { expires, ..self }
+    }
+
+    /// Lets the grant end when a token of the app's own is cancelled. The tunnels that were
+    /// registered with it are closed then.
+    #[must_use]
+    pub fn unless_cancelled(self, revoked: CancellationToken) -> Self {
+        Self { revoked, ..self }
+    }
+
+    /// Whose the grant is.
+    #[must_use]
+    pub const fn owner(&self) -> &Owner {
+        &self.owner
+    }
+
+    /// Whether the grant has ended.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.revoked.is_cancelled() || self.left() == Some(Duration::ZERO)
+    }
+
+    /// Waits for the grant's end. Cancel-safe.
+    pub(crate) async fn ended(&self) {
+        let expired = async {
+            while !self.is_over() {
+                // In steps, because the system's clock may be set meanwhile.
+                sleep(self.left().unwrap_or(STEP).min(STEP)).await;
+            }
+        };
+        self.revoked.run_until_cancelled(expired).await;
+    }
+
+    pub(crate) fn allows_name(&self, name: &Name) -> bool {
+        any(&self.names, name.as_str())
+    }
+
+    pub(crate) fn allows_host(&self, host: &Host) -> bool {
+        any(&self.hosts, host.as_str())
+    }
+
+    /// The time until the grant expires, where it does.
+    fn left(&self) -> Option<Duration> {
+        let left = |at: SystemTime| at.duration_since(SystemTime::now()).unwrap_or_default();
+        self.expires.map(left)
+    }
+}
+
+fn any(patterns: &[Pattern], text: &str) -> bool {
+    patterns.iter().any(|pattern| pattern.matches(text))
+}
+
+/// How late an expiry may be noticed after the clock was set.
+const STEP: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests {
+    use super::Grant;
+    use crate::Owner;
+    use std::time::{Duration, SystemTime};
+    use tokio_util::sync::CancellationToken;
+
+    #[tokio::test]
+    async fn ends_when_it_expires_or_is_revoked() {
+        let ana = || Grant::new(Owner::new("ana"));
+        assert!(!ana().is_over());
+        let soon = SystemTime::now() + Duration::from_millis(50);
+        let expiring = ana().until(soon);
+        assert!(!expiring.is_over());
+        expiring.ended().await;
+        assert!(expiring.is_over());
+
+        let revoked = CancellationToken::new();
+        let grant = ana().unless_cancelled(revoked.clone());
+        let waiting = grant.clone();
+        let waiting = tokio::spawn(async move { waiting.ended().await });
+        revoked.cancel();
+        waiting.await.unwrap();
+        assert!(grant.is_over());
+    }
+}

@@ -1,0 +1,59 @@
+//! The pages that a relay of its own has beside the visitors' apps.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Json, State};
+use axum::response::Response;
+use axum::routing::{any, get};
+use ggrok_protocol::REGISTER_PATH;
+use http::HeaderMap;
+use http::header::ACCEPT;
+use serde::Serialize;
+
+use crate::app::App;
+use crate::error::RelayError;
+use crate::{mirrors, register};
+
+/// Whether a path is the relay's own. All others are the app's.
+pub(crate) fn is_page(path: &str) -> bool {
+    let ours = path.strip_prefix(PAGES);
+    path == REGISTER_PATH || ours.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// Where the relay's own pages are.
+const PAGES: &str = "/_ggrok";
+
+/// The routes of the relay's own pages.
+pub(crate) fn router(app: Arc<App>) -> Router {
+    Router::new()
+        .route(REGISTER_PATH, any(register::host))
+        .route(&format!("{PAGES}/health"), get(health))
+        .with_state(Arc::clone(&app))
+        .nest(PAGES, mirrors::router(app))
+        .method_not_allowed_fallback(method_not_allowed)
+        .fallback(unknown_page)
+}
+
+#[derive(Serialize)]
+struct Health {
+    status: &'static str,
+    version: &'static str,
+    tunnels: usize,
+}
+
+async fn health(State(app): State<Arc<App>>) -> Json<Health> {
+    Json(Health {
+        status: "ok",
+        version: env!("CARGO_PKG_VERSION"),
+        tunnels: app.registry.live(),
+    })
+}
+
+async fn unknown_page(headers: HeaderMap) -> Response {
+    RelayError::UnknownPage.response(headers.get(ACCEPT))
+}
+
+async fn method_not_allowed(headers: HeaderMap) -> Response {
+    RelayError::Method.response(headers.get(ACCEPT))
+}
