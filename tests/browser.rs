@@ -1,25 +1,19 @@
 //! Sites of other people's servers, opened by a real browser through our real programs.
-//!
-//! Traffic stays on loopback; only the two npm packages may come from their registry, once a lock
-//! file.
 
 // On other systems a browser is not found on PATH.
 #![cfg(target_os = "linux")]
 
-use std::env;
 use std::fs;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Stdio;
-use std::time::Duration;
 
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 use tokio::process::Command;
-use tokio::time::timeout;
 
-use crate::support::{Program, get, installed};
+use crate::support::{Browser, Page, Program, RelayProgram, committed, get, installed};
 
 #[tokio::test]
 async fn shows_a_static_site_in_a_browser() {
@@ -51,7 +45,7 @@ async fn shows_a_static_site_in_a_browser() {
         assert!(same, "{target} is not the file");
     }
 
-    let seen = browser.visit(&tunnel.url, None).await;
+    let seen = browser.visit(Page::new(&tunnel.url)).await;
     assert_eq!(seen["title"], "A static site");
     let text = seen["text"].as_str().unwrap();
     // In capitals, because the style sheet says so.
@@ -70,7 +64,12 @@ async fn edits_a_vite_project_in_a_browser() {
     let project = vite_project();
     let (_server, tunnel) = vite(&browser, &project, "auto").await;
     let file = project.path().join("hot.js");
-    let seen = browser.visit(&tunnel.url, Some(&file)).await;
+    let edited = Some(file.as_path());
+    let page = Page {
+        edited,
+        ..Page::new(&tunnel.url)
+    };
+    let seen = browser.visit(page).await;
     check_vite_project(&seen);
     // The edit came over a WebSocket through the tunnel, into the page that was there.
     assert_eq!(seen["reloaded"], false);
@@ -90,7 +89,7 @@ async fn loads_a_vite_project_over_a_dialect_without_websockets() {
     };
     let project = vite_project();
     let (_server, tunnel) = vite(&browser, &project, "ggrok").await;
-    let seen = browser.visit(&tunnel.url, None).await;
+    let seen = browser.visit(Page::new(&tunnel.url)).await;
     check_vite_project(&seen);
     let error = seen["sockets"][0]["error"].as_str().unwrap();
     assert!(error.contains("501"), "{error}");
@@ -124,71 +123,21 @@ fn check_vite_project(seen: &Value) {
 /// Modules of the Vite project.
 const MODULES: usize = 60;
 
-/// What it takes to open a page.
-struct Browser {
-    chromium: PathBuf,
-    /// The installed npm packages.
-    modules: PathBuf,
-}
-
-impl Browser {
-    /// Finds the programs and installs the npm packages. `None` where a program is missing.
-    async fn find() -> Option<Self> {
-        if !installed("node") || !installed("npm") {
-            return None;
-        }
-        let chromium = chromium()?;
-        let modules = install().await;
-        Some(Self { chromium, modules })
-    }
-
-    /// Opens a page with a fresh profile and returns what happened, after nothing went wrong.
-    async fn visit(&self, url: &str, edited: Option<&Path>) -> Value {
-        let home = TempDir::new().unwrap();
-        let mut visit = Command::new("node");
-        visit
-            .arg(committed("visit.mjs"))
-            .arg(&self.chromium)
-            .arg(home.path().join("profile"))
-            .arg(url)
-            .args(edited)
-            .env("HOME", home.path())
-            .env("NODE_PATH", &self.modules);
-        let printed = output(&mut visit, VISIT).await;
-        let seen: Value = serde_json::from_str(&printed).unwrap();
-        for problems in ["errors", "failed"] {
-            assert_eq!(seen[problems].as_array().unwrap().len(), 0, "{seen:#}");
-        }
-        seen
-    }
-}
-
-/// How long a visit may take. The script gives up earlier, and can say why.
-const VISIT: Duration = Duration::from_secs(180);
-
-/// How long npm may take to fetch some 50 MB.
-const INSTALL: Duration = Duration::from_secs(300);
-
 /// Our two programs before a local server.
 struct Tunnel {
     address: SocketAddr,
     url: String,
-    _relay: Program,
+    _relay: RelayProgram,
     _client: Program,
 }
 
 impl Tunnel {
     async fn start(local: &str, dialect: &str) -> Self {
-        let mut relay = Program::start_with_stderr(Program::command("ggrok-server").args([
-            "--open",
-            "--bind",
-            "127.0.0.1",
-            "--port",
-            "0",
-        ]));
-        let listening = relay.line_with(" address=").await;
-        let (_, rest) = listening.split_once(" address=").unwrap();
-        let server = format!("ws://{}", rest.split(' ').next().unwrap());
+        let relay = RelayProgram::start(|command| {
+            command.arg("--open");
+        })
+        .await;
+        let server = relay.address.to_string();
         let mut client = Program::start(Program::command("ggrok-client").args([
             "--json",
             "--server",
@@ -209,53 +158,6 @@ impl Tunnel {
             _client: client,
         }
     }
-}
-
-fn chromium() -> Option<PathBuf> {
-    let paths = env::var_os("PATH").unwrap_or_default();
-    let names = ["chromium", "chromium-browser", "google-chrome"];
-    let found = env::split_paths(&paths)
-        .flat_map(|directory| names.map(|name| directory.join(name)))
-        .find(|file| file.is_file());
-    if found.is_none() {
-        installed(names[0]);
-    }
-    found
-}
-
-/// Installs the npm packages of the lock file where nobody has, and returns their folder.
-async fn install() -> PathBuf {
-    let target = Path::new(env!("CARGO_TARGET_TMPDIR"));
-    let lock = fs::read(committed("package-lock.json")).unwrap();
-    let packages = target.join(format!("npm-{:x}", Sha256::digest(lock)));
-    if !packages.exists() {
-        fs::create_dir_all(target).unwrap();
-        let fresh = TempDir::new_in(target).unwrap();
-        for file in ["package.json", "package-lock.json"] {
-            fs::copy(committed(file), fresh.path().join(file)).unwrap();
-        }
-        let mut npm = Command::new("npm");
-        npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"])
-            .arg("--prefer-offline")
-            .current_dir(fresh.path());
-        output(&mut npm, INSTALL).await;
-        // Fails where another scenario was faster, whose folder is as good.
-        fs::rename(fresh.path(), &packages).ok();
-    }
-    let modules = packages.join("node_modules");
-    assert!(modules.exists(), "{} does not exist", modules.display());
-    modules
-}
-
-/// Runs a program to its end and returns what it printed.
-async fn output(command: &mut Command, patience: Duration) -> String {
-    let running = command.stdin(Stdio::null()).kill_on_drop(true).output();
-    let output = timeout(patience, running).await;
-    let output = output.unwrap_or_else(|_| panic!("{command:?} did not end"));
-    let output = output.unwrap();
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{command:?}: {errors}");
-    String::from_utf8(output.stdout).unwrap()
 }
 
 /// The authority of the URL in a line.
@@ -303,13 +205,6 @@ fn vite_project() -> TempDir {
         fs::write(modules.join(format!("{number}.js")), module).unwrap();
     }
     project
-}
-
-/// Something of this scenario's in the source tree.
-fn committed(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("browser")
-        .join(name)
 }
 
 /// A copy of a flat folder.

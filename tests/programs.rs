@@ -8,7 +8,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::process::Command;
 use tokio::time::timeout;
 
-use crate::support::{Origin, PATIENCE, Program, Relay, Seen, eventually, get};
+use crate::support::{Origin, PATIENCE, Program, Relay, RelayProgram, Seen, eventually, get};
 
 fn ok(_: &Seen) -> Vec<u8> {
     b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi".to_vec()
@@ -29,26 +29,6 @@ async fn output(command: &mut Command) -> (Option<i32>, String, String) {
         String::from_utf8(stdout).unwrap(),
         String::from_utf8(stderr).unwrap(),
     )
-}
-
-/// A relay program on a free port, whose log is read for its address.
-struct RelayProgram {
-    program: Program,
-    address: std::net::SocketAddr,
-}
-
-impl RelayProgram {
-    async fn start(change: impl FnOnce(&mut Command)) -> Self {
-        let mut command = Program::command("ggrok-server");
-        command.args(["--port", "0", "--bind", "127.0.0.1", "--log-format", "json"]);
-        change(&mut command);
-        // The log is on standard error; a shell is not needed to read it as standard output.
-        let mut program = Program::start_with_stderr(&mut command);
-        let line = program.line_with("listening").await;
-        let line: serde_json::Value = serde_json::from_str(&line).unwrap();
-        let address = line["address"].as_str().unwrap().parse().unwrap();
-        Self { program, address }
-    }
 }
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 //! Builders of what a scenario needs: a local server, a relay, a client, a visitor.
 
+#[cfg(target_os = "linux")]
+mod browser;
 mod client;
 mod eventually;
 mod origin;
@@ -8,10 +10,12 @@ mod relay;
 mod visitor;
 mod wire;
 
+#[cfg(target_os = "linux")]
+pub use browser::{Browser, Page, committed};
 pub use client::{Client, config};
 pub use eventually::{PATIENCE, eventually};
 pub use origin::{CLOSE, Origin, Seen, dechunk, fields};
-pub use program::{Program, installed};
+pub use program::{Program, RelayProgram, installed};
 pub use relay::Relay;
 pub use visitor::{Answer, exchange, get, raw};
 pub use wire::{Wire, Wires, noise};

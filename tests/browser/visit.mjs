@@ -1,8 +1,9 @@
 // Opens a page in headless Chromium and prints what it saw as one JSON object.
-// Usage: node visit.mjs CHROMIUM PROFILE URL [FILE]
+// Usage: node visit.mjs VISIT
 //
-// The page says that it has finished with data-state="done" on its root element. Where a FILE is
-// given, "before the edit" becomes "after the edit" in it, and the page has to show that.
+// VISIT is a JSON object. `until` selects the element that shows that the page at `url` has finished.
+// Where a `file` is given, "before the edit" becomes "after the edit" in it, and the page has to show
+// that. The `hosts` are found on loopback. `login` answers a question for a name and a password.
 
 import { readFile, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
@@ -12,9 +13,13 @@ const { chromium } = createRequire(import.meta.url)("playwright-core");
 
 const PATIENCE = 60_000;
 
-const [executablePath, profile, url, file] = process.argv.slice(2);
+const { chromium: executablePath, profile, url, until, file, hosts, login } = JSON.parse(
+  process.argv[2],
+);
+const found = hosts.map((host) => `MAP ${host} 127.0.0.1, `).join("");
 const browser = await chromium.launchPersistentContext(profile, {
   executablePath,
+  httpCredentials: login ?? undefined,
   args: [
     "--disable-background-networking",
     "--disable-component-update",
@@ -24,7 +29,7 @@ const browser = await chromium.launchPersistentContext(profile, {
     "--no-first-run",
     "--no-proxy-server",
     // Nothing but the tunnel has an address.
-    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+    `--host-resolver-rules=${found}MAP * ~NOTFOUND, EXCLUDE 127.0.0.1`,
   ],
 });
 const seen = { responses: [], failed: [], sockets: [], errors: [] };
@@ -34,7 +39,7 @@ try {
   const broken = new Promise((_, reject) => page.once("pageerror", reject));
   broken.catch(() => {}); // it may come while nobody waits for it
   await page.goto(url, { timeout: PATIENCE });
-  const done = page.waitForSelector("[data-state=done]", { timeout: PATIENCE });
+  const done = page.waitForSelector(until, { timeout: PATIENCE });
   await Promise.race([done, broken]);
   await Promise.all(settled);
   if (file) {

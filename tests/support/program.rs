@@ -1,6 +1,7 @@
 //! The real programs, as child processes.
 
 use std::env;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 
@@ -87,6 +88,26 @@ impl Program {
     pub fn open_files(&self) -> usize {
         let id = self.child.id().expect("the program has ended");
         std::fs::read_dir(format!("/proc/{id}/fd")).unwrap().count()
+    }
+}
+
+/// A relay program on a free port, whose log is read for its address.
+pub struct RelayProgram {
+    pub program: Program,
+    pub address: SocketAddr,
+}
+
+impl RelayProgram {
+    /// Starts a relay whose command line is completed by a function.
+    pub async fn start(change: impl FnOnce(&mut Command)) -> Self {
+        let mut command = Program::command("ggrok-server");
+        command.args(["--port", "0", "--bind", "127.0.0.1", "--log-format", "json"]);
+        change(&mut command);
+        let mut program = Program::start_with_stderr(&mut command);
+        let line = program.line_with("listening").await;
+        let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+        let address = line["address"].as_str().unwrap().parse().unwrap();
+        Self { program, address }
     }
 }
 
