@@ -43,6 +43,7 @@
 mod access;
 mod app;
 mod call;
+mod claim;
 mod config;
 mod error;
 mod event;
@@ -58,6 +59,7 @@ mod place;
 mod register;
 mod registry;
 mod relay;
+mod seen;
 mod serve;
 mod socket;
 mod tokens;

@@ -20,9 +20,9 @@ use serde::Serialize;
 use crate::app::App;
 use crate::error::RelayError;
 use crate::place::Place;
-use crate::register::{self, peer};
 use crate::registry::Missing;
-use crate::{Owner, Tunnel, call, visitor};
+use crate::visitor::{self, peer};
+use crate::{Owner, Tunnel, call, register};
 
 /// The routes of the API, and of the mirrors' registration.
 pub(crate) fn router(app: Arc<App>) -> Router {

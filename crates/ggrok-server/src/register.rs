@@ -1,32 +1,27 @@
 //! A client's WebSocket: let in, registered, kept until it ends.
 
-use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
-use axum::extract::{
-    ConnectInfo, FromRequestParts, OriginalUri, Query, Request, State, WebSocketUpgrade,
-};
+use axum::extract::{FromRequestParts, Request, State, WebSocketUpgrade};
 use axum::response::Response;
 use ggrok_protocol::{Dialect, Ending, Session, open};
-use http::Extensions;
-use http::header::{ACCEPT, HeaderName, HeaderValue, ORIGIN};
+use http::header::{ACCEPT, HeaderName, ORIGIN};
 use http::request::Parts;
-use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
+use crate::Tunnel;
 use crate::app::App;
+use crate::claim::Claim;
 use crate::error::RelayError;
 use crate::event::Event;
-use crate::host::Host;
-use crate::place::Place;
 use crate::registry::{Registration, Registry};
+use crate::seen::Seen;
 use crate::socket::Socket;
-use crate::tunnel::{Registered, Seen};
-use crate::visitor::Visit;
-use crate::{Grant, Name, Owner, Tunnel};
+use crate::tunnel::Registered;
+use crate::visitor::peer;
 
 /// Answers the handshake of a client that wants to serve a host.
 pub(crate) async fn host(State(app): State<Arc<App>>, request: Request) -> Response {
@@ -155,106 +150,6 @@ async fn run(session: Session, socket: Socket, tunnel: &Tunnel, stop: &Cancellat
     }
 }
 
-/// What a client asks to serve.
-enum Claim {
-    Host { host: Host, is_told: bool },
-    Mirror { name: Name, host: Option<Host> },
-}
-
-/// The query of a host's registration.
-#[derive(Deserialize)]
-struct HostQuery {
-    host: Option<String>,
-}
-
-/// The query of a mirror's registration.
-#[derive(Deserialize)]
-struct MirrorQuery {
-    name: String,
-    #[serde(default)]
-    public: bool,
-}
-
-impl Claim {
-    /// The host of the handshake, or another that its query names.
-    fn of_host(_: &App, head: &Parts) -> Result<Self, RelayError> {
-        let Query(HostQuery { host }) =
-            Query::try_from_uri(&head.uri).map_err(|_| RelayError::BadHost)?;
-        if let Some(host) = host {
-            let host = host.parse()?;
-            return Ok(Self::Host {
-                host,
-                is_told: true,
-            });
-        }
-        let visit: Option<&Visit> = head.extensions.get();
-        let host = visit.ok_or(RelayError::BadHost)?.host.clone();
-        Ok(Self::Host {
-            host,
-            is_told: false,
-        })
-    }
-
-    /// The name in the query, and its host where that is to be public and the relay has a domain.
-    fn of_mirror(app: &App, head: &Parts) -> Result<Self, RelayError> {
-        let Query(MirrorQuery { name, public }) =
-            Query::try_from_uri(&head.uri).map_err(|_| RelayError::BadName)?;
-        let name: Name = name.parse().map_err(|_| RelayError::BadName)?;
-        let domain = app.config.domain.as_ref().filter(|_| public);
-        let host = domain.map(|domain| domain.of_name(&name)).transpose();
-        let host = host.map_err(|_| RelayError::BadName)?;
-        Ok(Self::Mirror { name, host })
-    }
-
-    /// The dialect of a client that chooses none.
-    const fn original(&self) -> Dialect {
-        match self {
-            Self::Host { .. } => Dialect::Ggrok,
-            Self::Mirror { .. } => Dialect::MagicMirror,
-        }
-    }
-
-    fn check(&self, grant: &Grant) -> Result<(), RelayError> {
-        let allowed = match self {
-            Self::Host { host, .. } => grant.allows_host(host),
-            Self::Mirror { name, .. } => grant.allows_name(name),
-        };
-        if allowed {
-            Ok(())
-        } else {
-            Err(RelayError::NotYours)
-        }
-    }
-
-    fn places(&self, owner: &Owner) -> Vec<Place> {
-        match self {
-            Self::Host { host, .. } => vec![Place::Host(host.clone())],
-            Self::Mirror { name, host } => {
-                let mirror = Place::Mirror(owner.clone(), name.clone());
-                let host = host.clone().map(Place::Host);
-                std::iter::once(mirror).chain(host).collect()
-            }
-        }
-    }
-
-    /// Where the tunnel can be reached, as a reference (RFC 3986, section 4.2), for a client that
-    /// cannot know.
-    fn address(&self, extensions: &Extensions) -> Option<HeaderValue> {
-        let address = match self {
-            Self::Host { is_told: false, .. } => return None,
-            Self::Host { host, .. }
-            | Self::Mirror {
-                host: Some(host), ..
-            } => format!("//{host}/"),
-            Self::Mirror { name, .. } => {
-                let OriginalUri(uri) = extensions.get()?;
-                format!("{}s/{name}/", uri.path())
-            }
-        };
-        HeaderValue::from_str(&address).ok()
-    }
-}
-
 /// The field that tells a client where its tunnel can be reached.
 const ADDRESS: HeaderName = HeaderName::from_static("x-ggrok-address");
 
@@ -280,15 +175,6 @@ impl Seat {
             None => Ok(registry.insert(&self.tunnel)?),
         }
     }
-}
-
-/// Where a request came from, as far as this server or the app that embeds the relay saw.
-pub(crate) fn peer(extensions: &Extensions) -> Option<IpAddr> {
-    let visit: Option<&Visit> = extensions.get();
-    let connection: Option<&ConnectInfo<SocketAddr>> = extensions.get();
-    visit
-        .map(|visit| visit.peer)
-        .or_else(|| Some(connection?.0.ip()))
 }
 
 /// A tunnel that is idle holds this buffer, and the WebSocket library clears it before each read.

@@ -11,7 +11,7 @@ use ggrok_protocol::{Ending, Message, TransportError};
 use tokio_tungstenite::tungstenite::Error;
 use tokio_tungstenite::tungstenite::error::ProtocolError;
 
-use crate::tunnel::Seen;
+use crate::seen::Seen;
 
 /// axum's WebSocket as the protocol's transport. It notes when something comes.
 pub(crate) struct Socket {

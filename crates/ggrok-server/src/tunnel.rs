@@ -4,17 +4,17 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use ggrok_protocol::{CallError, Dialect, Ending, TunnelBody, remove_hop_by_hop};
 use http::uri::PathAndQuery;
 use http::{Extensions, Request, Response, Uri, request};
 use http_body::Body;
-use tokio::time::Instant;
 
 use crate::host::Host;
 use crate::place::Place;
+use crate::seen::Seen;
 use crate::{Grant, Name, Owner};
 
 /// One client's tunnel. Clones are the same tunnel.
@@ -199,32 +199,5 @@ impl fmt::Debug for Tunnel {
             .field("places", places)
             .field("dialect", dialect)
             .finish_non_exhaustive()
-    }
-}
-
-/// When a client was last heard of. Clones are the same.
-#[derive(Clone, Debug)]
-pub(crate) struct Seen {
-    start: Instant,
-    /// Milliseconds from then on.
-    last: Arc<AtomicU64>,
-}
-
-impl Seen {
-    /// Starts now.
-    pub(crate) fn now() -> Self {
-        Self {
-            start: Instant::now(),
-            last: Arc::default(),
-        }
-    }
-
-    pub(crate) fn note(&self) {
-        let since = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.last.store(since, Ordering::Relaxed);
-    }
-
-    fn last(&self) -> Duration {
-        Duration::from_millis(self.last.load(Ordering::Relaxed))
     }
 }

@@ -1,16 +1,17 @@
 //! One visitor's connection, and what a request must be before it is routed.
 
 use std::convert::Infallible;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
+use axum::extract::ConnectInfo;
 use axum::response::Response;
 use http::header::{ACCEPT, CONNECTION, HOST, TRANSFER_ENCODING};
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri};
+use http::{Extensions, HeaderMap, HeaderValue, Method, Request, StatusCode, Uri};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -32,6 +33,15 @@ use crate::{call, pages};
 pub(crate) struct Visit {
     pub(crate) host: Host,
     pub(crate) peer: IpAddr,
+}
+
+/// Where a request came from, as far as this server or the app that embeds the relay saw.
+pub(crate) fn peer(extensions: &Extensions) -> Option<IpAddr> {
+    let visit: Option<&Visit> = extensions.get();
+    let connection: Option<&ConnectInfo<SocketAddr>> = extensions.get();
+    visit
+        .map(|visit| visit.peer)
+        .or_else(|| Some(connection?.0.ip()))
 }
 
 /// Serves a visitor's connection until it ends. After `draining`, the request that runs is the

@@ -1,0 +1,119 @@
+//! What a client asks to serve, as its registration says.
+
+use axum::extract::{OriginalUri, Query};
+use ggrok_protocol::Dialect;
+use http::Extensions;
+use http::header::HeaderValue;
+use http::request::Parts;
+use serde::Deserialize;
+
+use crate::app::App;
+use crate::error::RelayError;
+use crate::host::Host;
+use crate::place::Place;
+use crate::visitor::Visit;
+use crate::{Grant, Name, Owner};
+
+/// What a client asks to serve.
+pub(crate) enum Claim {
+    /// Visitors of a host. `is_told`: of another one than the handshake's.
+    Host { host: Host, is_told: bool },
+    /// An owner's calls, and where it is public, the visitors of a host too.
+    Mirror { name: Name, host: Option<Host> },
+}
+
+/// The query of a host's registration.
+#[derive(Deserialize)]
+struct HostQuery {
+    host: Option<String>,
+}
+
+/// The query of a mirror's registration.
+#[derive(Deserialize)]
+struct MirrorQuery {
+    name: String,
+    #[serde(default)]
+    public: bool,
+}
+
+impl Claim {
+    /// The host of the handshake, or another that its query names.
+    pub(crate) fn of_host(_: &App, head: &Parts) -> Result<Self, RelayError> {
+        let Query(HostQuery { host }) =
+            Query::try_from_uri(&head.uri).map_err(|_| RelayError::BadHost)?;
+        if let Some(host) = host {
+            let host = host.parse()?;
+            return Ok(Self::Host {
+                host,
+                is_told: true,
+            });
+        }
+        let visit: Option<&Visit> = head.extensions.get();
+        let host = visit.ok_or(RelayError::BadHost)?.host.clone();
+        Ok(Self::Host {
+            host,
+            is_told: false,
+        })
+    }
+
+    /// The name in the query, and its host where that is to be public and the relay has a domain.
+    pub(crate) fn of_mirror(app: &App, head: &Parts) -> Result<Self, RelayError> {
+        let Query(MirrorQuery { name, public }) =
+            Query::try_from_uri(&head.uri).map_err(|_| RelayError::BadName)?;
+        let name: Name = name.parse().map_err(|_| RelayError::BadName)?;
+        let domain = app.config.domain.as_ref().filter(|_| public);
+        let host = domain.map(|domain| domain.of_name(&name)).transpose();
+        let host = host.map_err(|_| RelayError::BadName)?;
+        Ok(Self::Mirror { name, host })
+    }
+
+    /// The dialect of a client that chooses none.
+    pub(crate) const fn original(&self) -> Dialect {
+        match self {
+            Self::Host { .. } => Dialect::Ggrok,
+            Self::Mirror { .. } => Dialect::MagicMirror,
+        }
+    }
+
+    /// Whether a grant allows it.
+    pub(crate) fn check(&self, grant: &Grant) -> Result<(), RelayError> {
+        let allowed = match self {
+            Self::Host { host, .. } => grant.allows_host(host),
+            Self::Mirror { name, .. } => grant.allows_name(name),
+        };
+        if allowed {
+            Ok(())
+        } else {
+            Err(RelayError::NotYours)
+        }
+    }
+
+    /// What the tunnel will have, where it is an owner's.
+    pub(crate) fn places(&self, owner: &Owner) -> Vec<Place> {
+        match self {
+            Self::Host { host, .. } => vec![Place::Host(host.clone())],
+            Self::Mirror { name, host } => {
+                let mirror = Place::Mirror(owner.clone(), name.clone());
+                let host = host.clone().map(Place::Host);
+                std::iter::once(mirror).chain(host).collect()
+            }
+        }
+    }
+
+    /// Where the tunnel can be reached, as a reference (RFC 3986, section 4.2), for a client that
+    /// cannot know.
+    pub(crate) fn address(&self, extensions: &Extensions) -> Option<HeaderValue> {
+        let address = match self {
+            Self::Host { is_told: false, .. } => return None,
+            Self::Host { host, .. }
+            | Self::Mirror {
+                host: Some(host), ..
+            } => format!("//{host}/"),
+            Self::Mirror { name, .. } => {
+                let OriginalUri(uri) = extensions.get()?;
+                format!("{}s/{name}/", uri.path())
+            }
+        };
+        HeaderValue::from_str(&address).ok()
+    }
+}
