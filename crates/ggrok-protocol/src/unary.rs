@@ -13,6 +13,7 @@ mod ggrok;
 mod http1;
 mod magic_mirror;
 mod relay;
+mod target;
 
 pub(crate) use client::{Calls, Session as ClientSession, Turn, accept};
 pub(crate) use codec::Codec;

@@ -49,20 +49,9 @@ pub(super) fn object(fields: &HeaderMap) -> Result<BTreeMap<String, Vec<&str>>, 
     Ok(object)
 }
 
-/// Refuses a target whose path Go's URL parser refuses. That ends ggrok's own client, and
-/// magic-mirror's answers nothing.
-pub(super) fn check_escapes(target: &str) -> Result<(), EncodeError> {
-    let path = target.split('?').next().unwrap_or_default();
-    if path.split('%').skip(1).all(starts_with_two_digits) {
-        Ok(())
-    } else {
-        Err(EncodeError::Target)
-    }
-}
-
-fn starts_with_two_digits(escape: &str) -> bool {
-    let digits = escape.as_bytes().get(..2);
-    digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+/// Reads a method.
+pub(super) fn method(method: &str) -> Result<Method, DecodeError> {
+    Method::from_bytes(method.as_bytes()).map_err(|error| DecodeError::Invalid(error.into()))
 }
 
 /// Reads a final status.

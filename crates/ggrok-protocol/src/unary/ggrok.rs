@@ -12,8 +12,8 @@ use http::header::CONTENT_TYPE;
 use http::{Method, Request, Response, request, response};
 use serde::{Deserialize, Serialize};
 
-use super::envelope::{Fields, check_escapes, fit_body, header_value, json, object, status, trim};
-use super::http1;
+use super::envelope::{Fields, fit_body, header_value, json, object, status, trim};
+use super::{http1, target};
 use crate::headers::text;
 use crate::{DecodeError, EncodeError};
 
@@ -44,23 +44,22 @@ struct ResponseEnvelope<'a, H> {
 
 /// Writes a request as an envelope.
 pub(crate) fn encode_request(head: &request::Parts, body: &[u8]) -> Result<String, EncodeError> {
-    let target = head.uri.path_and_query().map_or("/", |path| path.as_str());
+    let target = target::write(&head.uri)?;
     let envelope = RequestEnvelope {
-        url: url(target)?,
+        url: url(target),
         request: http1::write(head, target, body)?.into(),
     };
     Ok(json(&envelope))
 }
 
-/// The target as ggrok's own client has to find it. It reads the path from here with Go's URL
-/// parser, which takes `//x/y` for a host, and ends the program over a broken percent escape.
-fn url(target: &str) -> Result<Cow<'_, str>, EncodeError> {
-    check_escapes(target)?;
-    Ok(if target.starts_with("//") {
+/// The target as ggrok's own client has to find it: it reads the path from here with Go's URL
+/// parser, which takes `//x/y` for a host.
+fn url(target: &str) -> Cow<'_, str> {
+    if target.starts_with("//") {
         format!("http://localhost{target}").into()
     } else {
         target.into()
-    })
+    }
 }
 
 /// Reads a request from an envelope.

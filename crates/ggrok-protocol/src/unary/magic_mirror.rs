@@ -12,10 +12,8 @@ use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, Method, Request, Response, request, response};
 use serde::{Deserialize, Serialize};
 
-use super::envelope::{
-    Fields, check_escapes, fit_body, json, object, request_fields, status, trim,
-};
-use super::http1::{self, origin_form};
+use super::envelope::{Fields, fit_body, json, method, object, request_fields, status, trim};
+use super::target;
 use crate::{DecodeError, EncodeError};
 
 #[derive(Serialize, Deserialize)]
@@ -42,11 +40,10 @@ struct ResponseEnvelope<'a, H> {
 /// Writes a request as an envelope. Its URI has a scheme and a host, which magic-mirror's client
 /// wants and, with `--local`, replaces.
 pub(crate) fn encode_request(head: &request::Parts, body: &[u8]) -> Result<String, EncodeError> {
-    let target = head.uri.path_and_query().map_or("/", |path| path.as_str());
-    if !target.starts_with('/') {
+    let target = target::write(&head.uri)?;
+    if target == "*" {
         return Err(EncodeError::Target);
     }
-    check_escapes(target)?;
     let fields = request_fields(head, body);
     Ok(BASE64_STANDARD.encode(json(&RequestEnvelope {
         method: head.method.as_str().into(),
@@ -62,8 +59,8 @@ pub(crate) fn decode_request(message: &[u8]) -> Result<Request<Bytes>, DecodeErr
     let envelope: RequestEnvelope<'_, Fields> = serde_json::from_slice(&envelope)?;
     let body = BASE64_STANDARD.decode(envelope.body.as_deref().unwrap_or_default())?;
     let mut request = Request::new(Bytes::from(body));
-    *request.method_mut() = http1::method(&envelope.method)?;
-    *request.uri_mut() = origin_form(&envelope.uri)?;
+    *request.method_mut() = method(&envelope.method)?;
+    *request.uri_mut() = target::read(&envelope.uri)?;
     *request.headers_mut() = envelope.headers.unwrap_or_default().into_map()?;
     check_length(request.headers(), request.body())?;
     trim(request.headers_mut());
