@@ -39,10 +39,9 @@ pub(super) fn read(target: &str) -> Result<Uri, DecodeError> {
     if absolute.scheme().is_none() {
         return Err(DecodeError::Target);
     }
-    let path = absolute
-        .path_and_query()
-        .cloned()
-        .unwrap_or(PathAndQuery::from_static("/"));
+    // A URL may have no path, and its text has one all the same.
+    let path = absolute.path_and_query().map(ToString::to_string);
+    let path = PathAndQuery::try_from(path.as_deref().unwrap_or("/")).map_err(invalid)?;
     Ok(path.into())
 }
 
@@ -74,6 +73,8 @@ mod tests {
             ("//a/../b%2F?", "//a/../b%2F?"),
             ("http://evil.example:80/abs?q", "/abs?q"),
             ("http://evil.example", "/"),
+            ("http://evil.example?q", "/?q"),
+            ("http://evil.example/a#b", "/a"),
             ("/a`b?q=\"<r>\"", "/a%60b?q=%22%3Cr%3E%22"),
             ("*", "*"),
         ] {
