@@ -42,6 +42,7 @@ fn reread_envelope(codec: Codec, message: &[u8]) {
         if let Ok(again) = codec.encode_request(&head, &body) {
             let again = codec.decode_request(again.as_bytes()).expect("we wrote it");
             assert_eq!((again.uri(), again.body()), (&head.uri, &body));
+            assert_eq!(again.headers(), &head.headers);
         }
     }
     if let Ok(response) = codec.decode_response(message, &Method::GET) {

@@ -1,12 +1,12 @@
-//! What the envelopes of the Go programs have in common: fields as an object of lists, a status, a body
-//! with its announced length.
+//! What the envelopes of the Go programs have in common: fields as an object of lists, and a body with
+//! its announced length.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, EXPECT, HeaderMap, TRANSFER_ENCODING};
-use http::{HeaderName, HeaderValue, Method, Response, StatusCode, request};
+use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
 use serde::de::{self, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -18,17 +18,15 @@ pub(super) fn json(envelope: &impl Serialize) -> String {
     serde_json::to_string(envelope).expect("strings, numbers and lists are always JSON")
 }
 
-/// The fields of a request as an envelope has them. The body is framed by Content-Length, however it
-/// came; a request that had no body has none.
-pub(super) fn request_fields(head: &request::Parts, body: &[u8]) -> HeaderMap {
-    let mut fields = head.headers.clone();
+/// Trims the fields of a request that has its whole body. The body is framed by Content-Length,
+/// however it came; a request that had no body has none.
+pub(super) fn frame(fields: &mut HeaderMap, body: &[u8]) {
     let framed = fields.contains_key(CONTENT_LENGTH) || fields.contains_key(TRANSFER_ENCODING);
     fields.remove(CONTENT_LENGTH);
-    trim(&mut fields);
+    trim(fields);
     if framed || !body.is_empty() {
         fields.insert(CONTENT_LENGTH, body.len().into());
     }
-    fields
 }
 
 /// Removes what concerns one hop, or has no meaning where a message is whole.
@@ -62,7 +60,7 @@ pub(super) fn status(code: u16) -> Result<StatusCode, DecodeError> {
         .ok_or(DecodeError::Status(code))
 }
 
-/// The fields of an answer, flat, and never more than a relay takes: a message has room for
+/// The fields of an envelope, flat, and never more than either side takes: a message has room for
 /// millions.
 #[derive(Default)]
 pub(super) struct Fields(Vec<(String, String)>);

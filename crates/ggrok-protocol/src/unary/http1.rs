@@ -7,7 +7,7 @@ use http::header::{CONTENT_LENGTH, HOST, HeaderMap, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Request};
 
-use super::envelope::{method, request_fields, trim};
+use super::envelope::{frame, method};
 use super::target;
 use crate::headers::{canonical, text};
 use crate::{DecodeError, EncodeError};
@@ -15,7 +15,8 @@ use crate::{DecodeError, EncodeError};
 /// Writes a request with its whole body. The body is framed by Content-Length, however it came.
 pub(super) fn write(head: &Parts, target: &str, body: &[u8]) -> Result<String, EncodeError> {
     let body = str::from_utf8(body).map_err(|_| EncodeError::BodyNotText)?;
-    let mut fields = request_fields(head, body.as_bytes());
+    let mut fields = head.headers.clone();
+    frame(&mut fields, body.as_bytes());
     let mut out = format!("{} {target} HTTP/1.1\r\n", head.method);
     // Go reads the fields in any order, but people who debug expect Host first.
     if let Some(host) = fields.remove(HOST) {
@@ -48,7 +49,7 @@ pub(super) fn read(request: &str) -> Result<Request<Bytes>, DecodeError> {
     *head.uri_mut() = target::read(parsed.path.unwrap_or_default())?;
     *head.headers_mut() = headers(parsed.headers)?;
     let body = unframe(head.headers(), &request.as_bytes()[end..])?;
-    trim(head.headers_mut());
+    frame(head.headers_mut(), &body);
     Ok(head.map(|()| body))
 }
 
@@ -119,6 +120,18 @@ mod tests {
         assert_eq!(body("Content-Length: 2\r\n\r\nhi").unwrap(), b"hi");
         let chunked = "Transfer-Encoding: chunked\r\n\r\n3;ext=1\r\nabc\r\nA\r\n0123456789\r\n0\r\nTrailer: t\r\n\r\n";
         assert_eq!(body(chunked).unwrap(), b"abc0123456789");
+    }
+
+    #[test]
+    fn announces_the_length_of_a_body_once() {
+        for framed in [
+            "Content-Length: +2\r\nContent-Length: 9\r\n\r\nhi",
+            "Transfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n",
+        ] {
+            let request = read(&format!("POST / HTTP/1.1\r\n{framed}")).unwrap();
+            assert_eq!(request.headers().len(), 1);
+            assert_eq!(request.headers()["content-length"], "2");
+        }
     }
 
     #[test]
