@@ -56,10 +56,12 @@ pub enum EncodeError {
     /// A field value that is not UTF-8, where fields are JSON text.
     #[error("this tunnel carries no field value that is not UTF-8: {0}")]
     FieldNotText(HeaderName),
-    /// A request target that the Go programs cannot parse: with a broken percent escape, which
-    /// would end ggrok's own client, or in magic-mirror's dialect `*`.
-    #[error("this tunnel carries no such request target")]
-    Target,
+    /// A path with a broken percent escape, which the Go programs cannot parse.
+    #[error("this tunnel carries no path with a broken percent escape")]
+    Escape,
+    /// The target `*` of an OPTIONS request (RFC 9112, section 3.2.4), where targets are URLs.
+    #[error("this tunnel carries no request about a whole server")]
+    Asterisk,
 }
 
 /// Why a message of the peer is no request or response.

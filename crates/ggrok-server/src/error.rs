@@ -170,8 +170,10 @@ const fn call(error: &CallError) -> (StatusCode, &'static str, &'static str) {
             "This tunnel carries no binary request bodies: the body must be UTF-8."),
         CallError::Encode(EncodeError::FieldNotText(_)) => (S::NOT_IMPLEMENTED, "field-not-text",
             "This tunnel carries no header fields that are not UTF-8."),
-        CallError::Encode(EncodeError::Target) => (S::BAD_REQUEST, "bad-escape",
+        CallError::Encode(EncodeError::Escape) => (S::BAD_REQUEST, "bad-escape",
             "The path of the request has a broken percent escape."),
+        CallError::Encode(EncodeError::Asterisk) => (S::NOT_IMPLEMENTED, "target-not-carried",
+            "This tunnel carries no requests about the server as a whole."),
         CallError::Decode(_) => (S::BAD_GATEWAY, "bad-answer",
             "The ggrok client sent an answer that is no valid response."),
     }

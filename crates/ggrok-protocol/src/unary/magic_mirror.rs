@@ -41,7 +41,7 @@ struct ResponseEnvelope<'a, H> {
 pub(crate) fn encode_request(head: &request::Parts, body: &[u8]) -> Result<String, EncodeError> {
     let target = target::write(&head.uri)?;
     if target == "*" {
-        return Err(EncodeError::Target);
+        return Err(EncodeError::Asterisk);
     }
     let mut fields = head.headers.clone();
     frame(&mut fields, body);

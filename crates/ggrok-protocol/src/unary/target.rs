@@ -16,7 +16,7 @@ pub(super) fn write(uri: &Uri) -> Result<&str, EncodeError> {
     if path.split('%').skip(1).all(starts_with_two_digits) {
         Ok(target)
     } else {
-        Err(EncodeError::Target)
+        Err(EncodeError::Escape)
     }
 }
 

@@ -187,7 +187,7 @@ fn refuses_what_it_cannot_carry() {
     for target in ["/%zz", "/a%", "/a%4", "/%4g"] {
         assert_eq!(
             request(target, &[], b""),
-            Err(EncodeError::Target),
+            Err(EncodeError::Escape),
             "{target}"
         );
     }
