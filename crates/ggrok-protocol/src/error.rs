@@ -70,8 +70,8 @@ pub enum DecodeError {
     /// The message is not the JSON envelope that the dialect has.
     #[error("no envelope: {0}")]
     Envelope(#[from] serde_json::Error),
-    /// The body is not base64.
-    #[error("the body of the envelope is no base64: {0}")]
+    /// The envelope or its body is not base64, where the dialect has it so.
+    #[error("no base64: {0}")]
     Base64(#[from] base64::DecodeError),
     /// The HTTP text in the envelope does not parse.
     #[error("no HTTP request in the envelope: {0}")]
@@ -96,6 +96,9 @@ pub enum DecodeError {
         /// Bytes that came.
         actual: usize,
     },
+    /// The client could not read the local server's response to its end.
+    #[error("the response in the envelope broke off")]
+    BrokenOff,
     /// The body's chunks do not parse (RFC 9112, section 7.1).
     #[error("the chunked body in the envelope is broken")]
     Chunks,

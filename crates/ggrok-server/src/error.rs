@@ -2,7 +2,7 @@
 
 use axum::body::Body;
 use axum::response::Response;
-use ggrok_protocol::{CallError, EncodeError, Refusal, ResetCode};
+use ggrok_protocol::{CallError, DecodeError, EncodeError, Refusal, ResetCode};
 use http::header::{CONNECTION, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 
@@ -148,7 +148,8 @@ const fn call(error: &CallError) -> (StatusCode, &'static str, &'static str) {
             "The connection to the ggrok client broke before its answer came."),
         CallError::TimedOut => (S::GATEWAY_TIMEOUT, "timed-out",
             "The app behind this address did not answer in time."),
-        CallError::Reset(ResetCode::Broken) => (S::BAD_GATEWAY, "local-broken",
+        CallError::Reset(ResetCode::Broken)
+        | CallError::Decode(DecodeError::BrokenOff) => (S::BAD_GATEWAY, "local-broken",
             "The app behind the ggrok client broke off before its response."),
         CallError::Reset(_) => (S::BAD_GATEWAY, "call-reset",
             "The ggrok client gave this request up without an answer."),

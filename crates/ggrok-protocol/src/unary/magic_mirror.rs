@@ -17,8 +17,9 @@ use crate::{DecodeError, EncodeError};
 
 #[derive(Serialize, Deserialize)]
 struct RequestEnvelope<'a, H> {
+    /// Go takes none, or an empty one, for GET.
     #[serde(borrow)]
-    method: Cow<'a, str>,
+    method: Option<Cow<'a, str>>,
     #[serde(borrow)]
     uri: Cow<'a, str>,
     /// Go writes `null` where it has no body.
@@ -30,10 +31,16 @@ struct RequestEnvelope<'a, H> {
 
 #[derive(Serialize, Deserialize)]
 struct ResponseEnvelope<'a, H> {
-    #[serde(borrow)]
+    /// `null` where the original client could not read the response to its end. An empty body is a
+    /// string, or not there.
+    #[serde(borrow, default = "no_body")]
     body: Option<Cow<'a, str>>,
     headers: Option<H>,
     status_code: u16,
+}
+
+const fn no_body<'a>() -> Option<Cow<'a, str>> {
+    Some(Cow::Borrowed(""))
 }
 
 /// Writes a request as an envelope. Its URI has a scheme and a host, which magic-mirror's client
@@ -46,7 +53,7 @@ pub(crate) fn encode_request(head: &request::Parts, body: &[u8]) -> Result<Strin
     let mut fields = head.headers.clone();
     frame(&mut fields, body);
     Ok(BASE64_STANDARD.encode(json(&RequestEnvelope {
-        method: head.method.as_str().into(),
+        method: Some(head.method.as_str().into()),
         uri: format!("http://localhost{target}").into(),
         body: Some(BASE64_STANDARD.encode(body).into()),
         headers: Some(object(&fields)?),
@@ -57,13 +64,15 @@ pub(crate) fn encode_request(head: &request::Parts, body: &[u8]) -> Result<Strin
 /// long as it is: the original client does not look at an announced length either, and servers that
 /// copy a visitor's fields may send one of another body.
 pub(crate) fn decode_request(message: &[u8]) -> Result<Request<Bytes>, DecodeError> {
-    let envelope = BASE64_STANDARD.decode(message)?;
+    let envelope = decode_base64(message)?;
     let envelope: RequestEnvelope<'_, Fields> = serde_json::from_slice(&envelope)?;
-    let body = BASE64_STANDARD.decode(envelope.body.as_deref().unwrap_or_default())?;
+    let body = decode_base64(envelope.body.as_deref().unwrap_or_default().as_bytes())?;
     let mut headers = envelope.headers.unwrap_or_default().into_map()?;
     frame(&mut headers, &body);
     let mut request = Request::new(Bytes::from(body));
-    *request.method_mut() = method(&envelope.method)?;
+    if let Some(name) = envelope.method.filter(|name| !name.is_empty()) {
+        *request.method_mut() = method(&name)?;
+    }
     *request.uri_mut() = target::read(&envelope.uri)?;
     *request.headers_mut() = headers;
     Ok(request)
@@ -86,15 +95,27 @@ pub(crate) fn decode_response(
     message: &[u8],
     method: &Method,
 ) -> Result<Response<Bytes>, DecodeError> {
-    let envelope = BASE64_STANDARD.decode(message)?;
+    let envelope = decode_base64(message)?;
     let envelope: ResponseEnvelope<'_, Fields> = serde_json::from_slice(&envelope)?;
-    let body = BASE64_STANDARD.decode(envelope.body.as_deref().unwrap_or_default())?;
+    let body = envelope.body.ok_or(DecodeError::BrokenOff)?;
+    let body = decode_base64(body.as_bytes())?;
     let mut response = Response::new(Bytes::from(body));
     *response.status_mut() = status(envelope.status_code)?;
     *response.headers_mut() = envelope.headers.unwrap_or_default().into_map()?;
     trim(response.headers_mut());
     fit_body(&mut response, method)?;
     Ok(response)
+}
+
+/// Reads base64 as Go does: line breaks do not count. Programs that are not Go write some.
+fn decode_base64(text: &[u8]) -> Result<Vec<u8>, base64::DecodeError> {
+    let is_break = |byte: &u8| matches!(byte, b'\r' | b'\n');
+    if !text.iter().any(is_break) {
+        return BASE64_STANDARD.decode(text);
+    }
+    let mut unbroken = text.to_vec();
+    unbroken.retain(|byte| !is_break(byte));
+    BASE64_STANDARD.decode(unbroken)
 }
 
 #[cfg(test)]
