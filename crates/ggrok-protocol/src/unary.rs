@@ -12,6 +12,8 @@ mod envelope;
 mod ggrok;
 mod http1;
 mod magic_mirror;
+#[cfg(test)]
+mod recorded;
 mod relay;
 mod target;
 

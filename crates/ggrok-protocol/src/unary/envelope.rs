@@ -169,3 +169,14 @@ pub(super) fn fit_body(response: &mut Response<Bytes>, method: &Method) -> Resul
         _ => Ok(()),
     }
 }
+
+/// Any fields that an envelope carries.
+#[cfg(test)]
+pub(super) fn any_fields() -> impl proptest::strategy::Strategy<Value = HeaderMap> {
+    use proptest::prelude::*;
+
+    let name = "x-[a-z0-9-]{1,12}".prop_map(|name| name.parse::<HeaderName>().unwrap());
+    let value = "[ -~\u{e9}\u{4f60}]{0,20}"
+        .prop_map(|value| HeaderValue::from_bytes(value.trim().as_bytes()).unwrap());
+    prop::collection::vec((name, value), 0..12).prop_map(HeaderMap::from_iter)
+}

@@ -8,64 +8,12 @@ use proptest::prelude::*;
 use serde_json::Value;
 
 use super::{decode_request, decode_response, encode_request, encode_response};
+use crate::unary::envelope::any_fields;
+use crate::unary::recorded::{self, entries};
 use crate::{DecodeError, EncodeError};
 
 const SERVER_SENDS: &str = include_str!("../../../tests/fixtures/ggrok-server-sends.json");
 const CLIENT_ANSWERS: &str = include_str!("../../../tests/fixtures/ggrok-client-answers.json");
-
-fn recorded(file: &str) -> Vec<(String, Value)> {
-    let entries: serde_json::Map<String, Value> = serde_json::from_str(file).unwrap();
-    let entries = entries.into_iter();
-    entries.filter(|(name, _)| !name.starts_with('_')).collect()
-}
-
-/// A message as a raw head and a body, read with the HTTP parser alone.
-fn split_raw(raw: &[u8]) -> (&str, &[u8]) {
-    let end = raw.windows(4).position(|four| four == b"\r\n\r\n").unwrap() + 4;
-    (std::str::from_utf8(&raw[..end]).unwrap(), &raw[end..])
-}
-
-fn fields(head: &str) -> HeaderMap {
-    let lines = head.lines().skip(1).take_while(|line| !line.is_empty());
-    let split = lines.map(|line| line.split_once(": ").unwrap());
-    split
-        .map(|(name, value)| {
-            (
-                name.parse::<http::HeaderName>().unwrap(),
-                value.parse().unwrap(),
-            )
-        })
-        .collect()
-}
-
-/// The body of a raw message, out of its chunks where it came in chunks.
-fn body(head: &HeaderMap, raw: &[u8]) -> Vec<u8> {
-    if !head.contains_key("transfer-encoding") {
-        return raw.to_vec();
-    }
-    let text = std::str::from_utf8(raw).unwrap();
-    let chunks = text.split("\r\n").collect::<Vec<_>>();
-    chunks
-        .chunks(2)
-        .map(|pair| pair.get(1).copied().unwrap_or_default())
-        .collect::<String>()
-        .into()
-}
-
-/// What the relay would be given for a recorded request.
-fn visitors_request(raw: &[u8]) -> Request<Bytes> {
-    let (head, rest) = split_raw(raw);
-    let mut words = head.split(' ');
-    let mut request = Request::new(Bytes::new());
-    *request.method_mut() = words.next().unwrap().parse().unwrap();
-    let target = words.next().unwrap();
-    let target = target.strip_prefix("http://demo.test").unwrap_or(target);
-    *request.uri_mut() = target.parse().unwrap();
-    *request.headers_mut() = fields(head);
-    let body = body(request.headers(), rest);
-    *request.body_mut() = body.into();
-    request
-}
 
 /// Requests, as far as both programs agree on them: ours adds no User-Agent, and frames every body
 /// by its length.
@@ -86,7 +34,7 @@ fn essence(request: &Request<Bytes>) -> (String, String, HeaderMap, Bytes) {
 #[test]
 fn reads_and_writes_requests_as_the_go_relay_does() {
     let mut compared = 0;
-    for (name, entry) in recorded(SERVER_SENDS) {
+    for (name, entry) in entries(SERVER_SENDS) {
         let Some(envelope) = entry["envelope"].as_str() else {
             continue;
         };
@@ -94,7 +42,7 @@ fn reads_and_writes_requests_as_the_go_relay_does() {
             continue;
         }
         let raw = entry["public_request_b64"].as_str().unwrap();
-        let request = visitors_request(&BASE64_STANDARD.decode(raw).unwrap());
+        let request = recorded::request(&BASE64_STANDARD.decode(raw).unwrap());
         let theirs = decode_request(envelope.as_bytes()).unwrap();
         let (head, body) = request.into_parts();
         let written = encode_request(&head, &body).unwrap();
@@ -115,7 +63,7 @@ fn reads_and_writes_requests_as_the_go_relay_does() {
 
 #[test]
 fn notices_a_body_that_the_go_relay_has_damaged() {
-    let (_, entry) = recorded(SERVER_SENDS)
+    let (_, entry) = entries(SERVER_SENDS)
         .into_iter()
         .find(|(name, _)| name == "post_binary")
         .unwrap();
@@ -130,7 +78,7 @@ fn notices_a_body_that_the_go_relay_has_damaged() {
 #[test]
 fn reads_and_writes_responses_as_the_go_client_does() {
     let mut compared = 0;
-    for (name, entry) in recorded(CLIENT_ANSWERS) {
+    for (name, entry) in entries(CLIENT_ANSWERS) {
         if name == "redirect" {
             continue; // The Go client follows it; ours leaves that to the visitor.
         }
@@ -139,19 +87,11 @@ fn reads_and_writes_responses_as_the_go_client_does() {
 
         let raw = entry["origin_answered_b64"].as_str().unwrap();
         let raw = BASE64_STANDARD.decode(raw).unwrap();
-        let (head, rest) = split_raw(&raw);
-        let mut response = Response::new(());
-        *response.status_mut() = head.split(' ').nth(1).unwrap().parse().unwrap();
-        if head.starts_with("HTTP/1.0") {
-            *response.version_mut() = http::Version::HTTP_10;
-        }
-        *response.headers_mut() = fields(head);
-        let body = body(response.headers(), rest);
+        let (head, body) = recorded::response(&raw).into_parts();
         assert_eq!(theirs.body(), &body, "{name}");
-        assert_eq!(theirs.status(), response.status(), "{name}");
+        assert_eq!(theirs.status(), head.status, "{name}");
 
-        let (parts, ()) = response.into_parts();
-        let ours = encode_response(&parts, &body).unwrap();
+        let ours = encode_response(&head, &body).unwrap();
         let mut ours: Value = serde_json::from_str(&ours).unwrap();
         let mut theirs: Value = serde_json::from_str(envelope).unwrap();
         if name == "odd_status" {
@@ -282,29 +222,12 @@ fn gives_no_body_where_http_has_none() {
     }
 }
 
-fn field_map() -> impl Strategy<Value = HeaderMap> {
-    let name = "x-[a-z0-9-]{1,12}";
-    let value = "[ -~\u{e9}\u{4f60}]{0,20}";
-    prop::collection::vec((name, value), 0..12).prop_map(|fields| {
-        fields
-            .into_iter()
-            .map(|(name, value)| {
-                let value = HeaderValue::from_bytes(value.trim().as_bytes()).unwrap();
-                (
-                    http::HeaderName::from_bytes(name.as_bytes()).unwrap(),
-                    value,
-                )
-            })
-            .collect()
-    })
-}
-
 proptest! {
     #[test]
     fn carries_any_text_request_whole(
         method in "[A-Za-z-]{1,10}",
         target in "/[!-~&&[^#<>\"`%]]{0,40}",
-        mut headers in field_map(),
+        mut headers in any_fields(),
         body in ".{0,200}",
     ) {
         let Ok(uri) = target.parse() else { return Ok(()) };
@@ -328,7 +251,7 @@ proptest! {
     #[test]
     fn carries_any_response_whole(
         status in 200u16..600,
-        headers in field_map(),
+        headers in any_fields(),
         body in prop::collection::vec(any::<u8>(), 0..300),
     ) {
         prop_assume!(status != 204 && status != 304);
