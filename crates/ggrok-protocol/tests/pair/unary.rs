@@ -1,33 +1,196 @@
-//! Calls that take turns.
+//! Calls that take turns, in each dialect that has them so.
 
 use std::time::Duration;
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use ggrok_protocol::{
-    Arrival, CallError, Dialect, Ending, Incoming, IncomingCall, Limits, Message, SessionError,
-    Tunnel, accept, open,
+    Arrival, CallError, Dialect, EncodeError, Ending, Incoming, IncomingCall, Limits, Message,
+    SessionError, Tunnel, accept, open,
 };
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
+use serde_json::{Value, json};
 use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
 
 use crate::memory::{End, ends};
+
+/// Makes a test of each scenario in each dialect.
+macro_rules! scenarios {
+    ($($scenario:ident,)*) => {
+        mod ggrok {
+            $(#[tokio::test(start_paused = true)]
+            async fn $scenario() {
+                super::$scenario(ggrok_protocol::Dialect::Ggrok).await;
+            })*
+        }
+        mod magic_mirror {
+            $(#[tokio::test(start_paused = true)]
+            async fn $scenario() {
+                super::$scenario(ggrok_protocol::Dialect::MagicMirror).await;
+            })*
+        }
+    };
+}
+
+scenarios! {
+    carries_calls_one_after_the_other,
+    takes_a_binary_message_for_a_text,
+    refuses_an_upgrade,
+    keeps_the_turn_of_a_visitor_who_left,
+    ends_the_tunnel_over_a_call_without_an_answer,
+    ends_the_tunnel_over_an_answer_that_nobody_asked_for,
+    ends_the_tunnel_over_a_message_that_is_no_envelope,
+    spares_the_tunnel_where_only_the_response_is_bad,
+    fails_calls_when_the_client_leaves,
+    refuses_bodies_and_calls_over_its_limits,
+    bounds_the_bytes_that_it_holds,
+    takes_a_silent_client_for_dead,
+    spares_a_client_that_works_at_a_call,
+    keeps_a_client_that_answers_pings_for_hours,
+    stays_with_a_relay_that_never_pings,
+    notices_that_a_relay_that_pinged_is_dead,
+    tells_the_client_why_its_tunnel_is_closed,
+    answers_a_call_that_was_dropped,
+    answers_a_request_that_it_cannot_read,
+    leaves_a_relay_that_speaks_out_of_turn,
+    replaces_a_response_that_it_cannot_carry,
+}
 
 type Ended = JoinHandle<Result<Ending, SessionError>>;
 
 /// A relay's end with a test in the client's place.
-fn relay(limits: Limits) -> (Tunnel, Ended, End) {
-    let (near, far) = ends();
-    let (tunnel, session) = open(Dialect::Ggrok, limits);
-    (tunnel, tokio::spawn(session.run(near)), far)
+fn relay(dialect: Dialect, limits: Limits) -> (Tunnel, Ended, Peer) {
+    let (near, socket) = ends();
+    let (tunnel, session) = open(dialect, limits);
+    (
+        tunnel,
+        tokio::spawn(session.run(near)),
+        Peer { socket, dialect },
+    )
 }
 
 /// A client's end with a test in the relay's place.
-fn client(limits: Limits) -> (Incoming, Ended, End) {
+fn client(dialect: Dialect, limits: Limits) -> (Incoming, Ended, Peer) {
+    let (near, socket) = ends();
+    let (incoming, session) = accept(dialect, limits);
+    (
+        incoming,
+        tokio::spawn(session.run(near)),
+        Peer { socket, dialect },
+    )
+}
+
+/// Both ends, with nothing between them.
+fn pair(dialect: Dialect) -> (Tunnel, Ended, Incoming, Ended) {
     let (near, far) = ends();
-    let (incoming, session) = accept(Dialect::Ggrok, limits);
-    (incoming, tokio::spawn(session.run(near)), far)
+    let (tunnel, relay) = open(dialect, Limits::default());
+    let (incoming, client) = accept(dialect, Limits::default());
+    (
+        tunnel,
+        tokio::spawn(relay.run(near)),
+        incoming,
+        tokio::spawn(client.run(far)),
+    )
+}
+
+/// A test in the place of one end.
+struct Peer {
+    socket: End,
+    dialect: Dialect,
+}
+
+impl Peer {
+    /// Sends a request that has this field.
+    async fn ask(&mut self, field: &str) {
+        let request = match self.dialect {
+            Dialect::MagicMirror => {
+                json!({ "method": "GET", "uri": "/", "headers": { field: ["a"] } })
+            }
+            _ => json!({ "Req": format!("GET / HTTP/1.1\r\n{field}: a\r\n\r\n"), "URL": "/" }),
+        };
+        self.send(&request).await;
+    }
+
+    /// Sends an answer.
+    async fn answer(&mut self, status: u16, body: &str) {
+        let body = BASE64_STANDARD.encode(body);
+        let answer = match self.dialect {
+            Dialect::MagicMirror => json!({ "body": body, "headers": {}, "status_code": status }),
+            _ => json!({ "StatusCode": status, "Header": {}, "Body": body }),
+        };
+        self.send(&answer).await;
+    }
+
+    async fn send(&mut self, envelope: &Value) {
+        let envelope = envelope.to_string();
+        self.say(match self.dialect {
+            Dialect::MagicMirror => BASE64_STANDARD.encode(envelope),
+            _ => envelope,
+        })
+        .await;
+    }
+
+    async fn say(&mut self, text: impl Into<Bytes>) {
+        self.socket.send(Message::Text(text.into())).await.unwrap();
+    }
+
+    /// Takes a request, and tells its target.
+    async fn asked(&mut self) -> String {
+        let request = self.received().await;
+        let target = match self.dialect {
+            Dialect::MagicMirror => request["uri"]
+                .as_str()
+                .unwrap()
+                .strip_prefix("http://localhost"),
+            _ => request["URL"].as_str(),
+        };
+        target.unwrap().to_owned()
+    }
+
+    /// Takes an answer, and tells the error in it.
+    async fn refused(&mut self) -> String {
+        let answer = self.received().await;
+        let (status, fields) = match self.dialect {
+            Dialect::MagicMirror => (&answer["status_code"], &answer["headers"]),
+            _ => (&answer["StatusCode"], &answer["Header"]),
+        };
+        assert_eq!(status, 502);
+        fields["X-Ggrok-Error"][0].as_str().unwrap().to_owned()
+    }
+
+    /// The next envelope that the other end sends.
+    async fn received(&mut self) -> Value {
+        let Message::Text(text) = self.heard().await else {
+            panic!("a message of an envelope is text");
+        };
+        match self.dialect {
+            Dialect::MagicMirror => {
+                serde_json::from_slice(&BASE64_STANDARD.decode(text).unwrap()).unwrap()
+            }
+            _ => serde_json::from_slice(&text).unwrap(),
+        }
+    }
+
+    async fn close_frame(&mut self) -> Ending {
+        match self.heard().await {
+            Message::Close(ending) => ending,
+            other => panic!("{other:?} is no close frame"),
+        }
+    }
+
+    /// The next message that is not about liveness.
+    async fn heard(&mut self) -> Message {
+        loop {
+            match self.socket.next().await.unwrap().unwrap() {
+                Message::Ping | Message::Pong => {}
+                other => return other,
+            }
+        }
+    }
 }
 
 fn get(path: &str) -> Request<Full<Bytes>> {
@@ -56,45 +219,13 @@ async fn arrived(incoming: &mut Incoming) -> IncomingCall {
     }
 }
 
-/// The next envelope that the other end sends.
-async fn envelope(far: &mut End) -> serde_json::Value {
-    loop {
-        match far.next().await.unwrap().unwrap() {
-            Message::Text(text) => return serde_json::from_slice(&text).unwrap(),
-            Message::Ping | Message::Pong => {}
-            other => panic!("{other:?} is no envelope"),
-        }
-    }
-}
-
-async fn close_frame(far: &mut End) -> Ending {
-    loop {
-        match far.next().await.unwrap().unwrap() {
-            Message::Close(ending) => return ending,
-            Message::Ping | Message::Pong => {}
-            other => panic!("{other:?} is no close frame"),
-        }
-    }
-}
-
-const OK: &[u8] = br#"{"StatusCode":200,"Header":{},"Body":"aGk="}"#;
-
-async fn send(far: &mut End, message: &'static [u8]) {
-    far.send(Message::Text(message.into())).await.unwrap();
-}
-
-#[tokio::test(start_paused = true)]
-async fn carries_calls_one_after_the_other() {
-    let (near, far) = ends();
-    let (tunnel, relay) = open(Dialect::Ggrok, Limits::default());
-    let (mut incoming, client) = accept(Dialect::Ggrok, Limits::default());
-    tokio::spawn(relay.run(near));
-    tokio::spawn(client.run(far));
+async fn carries_calls_one_after_the_other(dialect: Dialect) {
+    let (tunnel, _relay, mut incoming, _client) = pair(dialect);
     let calls: Vec<_> = ["/1", "/2", "/3"].map(|path| call(&tunnel, path)).into();
     for _ in 0..3 {
         let IncomingCall { request, responder } = arrived(&mut incoming).await;
         assert!(
-            tokio::time::timeout(Duration::from_secs(1), incoming.next())
+            timeout(Duration::from_secs(1), incoming.next())
                 .await
                 .is_err()
         );
@@ -106,31 +237,58 @@ async fn carries_calls_one_after_the_other() {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn keeps_the_turn_of_a_visitor_who_left() {
-    let (tunnel, _session, mut far) = relay(Limits::default());
+async fn takes_a_binary_message_for_a_text(dialect: Dialect) {
+    let (tunnel, _session, mut peer) = relay(dialect, Limits::default());
+    let asking = call(&tunnel, "/");
+    let Message::Text(request) = peer.heard().await else {
+        panic!("a request is text");
+    };
+    let (mut incoming, _session, mut other) = client(dialect, Limits::default());
+    let request = Message::Binary(request);
+    other.socket.send(request).await.unwrap();
+    let IncomingCall { responder, .. } = arrived(&mut incoming).await;
+    responder.respond(Response::new(Full::from("hi"))).await;
+    let Message::Text(answer) = other.heard().await else {
+        panic!("an answer is text");
+    };
+    let answer = Message::Binary(answer);
+    peer.socket.send(answer).await.unwrap();
+    assert_eq!(asking.await.unwrap().unwrap(), "hi");
+}
+
+async fn refuses_an_upgrade(dialect: Dialect) {
+    let (tunnel, _session, _peer) = relay(dialect, Limits::default());
+    let mut request = get("/");
+    let fields = request.headers_mut();
+    fields.insert("connection", "upgrade".parse().unwrap());
+    fields.insert("upgrade", "websocket".parse().unwrap());
+    let refused = tunnel.call(request).await.unwrap_err();
+    assert!(matches!(refused, CallError::Encode(EncodeError::Upgrade)));
+}
+
+async fn keeps_the_turn_of_a_visitor_who_left(dialect: Dialect) {
+    let (tunnel, _session, mut peer) = relay(dialect, Limits::default());
     let first = call(&tunnel, "/first");
-    assert!(envelope(&mut far).await["URL"] == "/first");
+    assert_eq!(peer.asked().await, "/first");
     first.abort();
     let second = call(&tunnel, "/second");
-    let early = tokio::time::timeout(Duration::from_secs(5), envelope(&mut far));
+    let early = timeout(Duration::from_secs(5), peer.asked());
     assert!(
         early.await.is_err(),
         "the second request overtook the first answer"
     );
-    send(&mut far, br#"{"StatusCode":200,"Body":"b2xk"}"#).await;
-    assert!(envelope(&mut far).await["URL"] == "/second");
-    send(&mut far, OK).await;
+    peer.answer(200, "old").await;
+    assert_eq!(peer.asked().await, "/second");
+    peer.answer(200, "hi").await;
     assert_eq!(second.await.unwrap().unwrap(), "hi");
 }
 
-#[tokio::test(start_paused = true)]
-async fn ends_the_tunnel_over_a_call_without_an_answer() {
-    let (tunnel, session, mut far) = relay(Limits::default());
+async fn ends_the_tunnel_over_a_call_without_an_answer(dialect: Dialect) {
+    let (tunnel, session, mut peer) = relay(dialect, Limits::default());
     let unanswered = call(&tunnel, "/");
-    envelope(&mut far).await;
+    peer.asked().await;
     let waiting = call(&tunnel, "/waits");
-    assert_eq!(close_frame(&mut far).await, Ending::TimedOut);
+    assert_eq!(peer.close_frame().await, Ending::TimedOut);
     assert!(matches!(
         unanswered.await.unwrap(),
         Err(CallError::TimedOut)
@@ -140,7 +298,7 @@ async fn ends_the_tunnel_over_a_call_without_an_answer() {
         matches!(waited, Err(CallError::Closed | CallError::TimedOut)),
         "{waited:?}"
     );
-    drop(far);
+    drop(peer);
     assert!(matches!(
         session.await.unwrap(),
         Err(SessionError::CallTimedOut)
@@ -151,92 +309,86 @@ async fn ends_the_tunnel_over_a_call_without_an_answer() {
     ));
 }
 
-#[tokio::test(start_paused = true)]
-async fn ends_the_tunnel_over_an_answer_that_nobody_asked_for() {
-    let (_tunnel, session, mut far) = relay(Limits::default());
-    send(&mut far, OK).await;
-    assert_eq!(close_frame(&mut far).await, Ending::Violation);
+async fn ends_the_tunnel_over_an_answer_that_nobody_asked_for(dialect: Dialect) {
+    let (_tunnel, session, mut peer) = relay(dialect, Limits::default());
+    peer.answer(200, "hi").await;
+    assert_eq!(peer.close_frame().await, Ending::Violation);
     assert!(matches!(
         session.await.unwrap(),
         Err(SessionError::OutOfTurn)
     ));
 }
 
-#[tokio::test(start_paused = true)]
-async fn ends_the_tunnel_over_a_message_that_is_no_envelope() {
-    let (tunnel, session, mut far) = relay(Limits::default());
+async fn ends_the_tunnel_over_a_message_that_is_no_envelope(dialect: Dialect) {
+    let (tunnel, session, mut peer) = relay(dialect, Limits::default());
     let call = call(&tunnel, "/");
-    envelope(&mut far).await;
-    send(&mut far, b"hello").await;
+    peer.asked().await;
+    peer.say("hello").await;
     assert!(matches!(call.await.unwrap(), Err(CallError::Decode(_))));
-    assert_eq!(close_frame(&mut far).await, Ending::Violation);
+    assert_eq!(peer.close_frame().await, Ending::Violation);
     assert!(matches!(
         session.await.unwrap(),
         Err(SessionError::NoEnvelope(_))
     ));
 }
 
-#[tokio::test(start_paused = true)]
-async fn spares_the_tunnel_where_only_the_response_is_bad() {
-    let (tunnel, _session, mut far) = relay(Limits::default());
+async fn spares_the_tunnel_where_only_the_response_is_bad(dialect: Dialect) {
+    let (tunnel, _session, mut peer) = relay(dialect, Limits::default());
     let bad = call(&tunnel, "/");
-    envelope(&mut far).await;
-    send(&mut far, br#"{"StatusCode":99}"#).await;
+    peer.asked().await;
+    peer.answer(99, "").await;
     assert!(matches!(bad.await.unwrap(), Err(CallError::Decode(_))));
     let good = call(&tunnel, "/");
-    envelope(&mut far).await;
-    send(&mut far, OK).await;
+    peer.asked().await;
+    peer.answer(200, "hi").await;
     assert_eq!(good.await.unwrap().unwrap(), "hi");
 }
 
-#[tokio::test(start_paused = true)]
-async fn fails_calls_when_the_client_leaves() {
-    let (tunnel, session, mut far) = relay(Limits::default());
+async fn fails_calls_when_the_client_leaves(dialect: Dialect) {
+    let (tunnel, session, mut peer) = relay(dialect, Limits::default());
     let running = call(&tunnel, "/");
-    envelope(&mut far).await;
+    peer.asked().await;
     let waiting = call(&tunnel, "/");
-    drop(far);
+    drop(peer);
     assert!(matches!(running.await.unwrap(), Err(CallError::Closed)));
     assert!(matches!(waiting.await.unwrap(), Err(CallError::Closed)));
     assert!(session.await.unwrap().is_ok());
 }
 
-#[tokio::test(start_paused = true)]
-async fn refuses_bodies_and_calls_over_its_limits() {
+async fn refuses_bodies_and_calls_over_its_limits(dialect: Dialect) {
     let limits = Limits {
         body: 4,
         calls: 1,
         ..Limits::default()
     };
-    let (tunnel, _session, mut far) = relay(limits);
+    let (tunnel, _session, mut peer) = relay(dialect, limits);
     assert!(matches!(
         tunnel.call(post(b"12345")).await,
         Err(CallError::BodyTooLarge)
     ));
     let running = call(&tunnel, "/");
-    envelope(&mut far).await;
+    peer.asked().await;
     assert!(matches!(
         tunnel.call(get("/")).await,
         Err(CallError::TooManyCalls)
     ));
-    send(&mut far, OK).await;
+    peer.answer(200, "hi").await;
     running.await.unwrap().unwrap();
 }
 
-#[tokio::test(start_paused = true)]
-async fn bounds_the_bytes_that_it_holds() {
+async fn bounds_the_bytes_that_it_holds(dialect: Dialect) {
     let limits = Limits {
         body: 10,
         held: 0, // Twice the largest body, then: 20.
         ..Limits::default()
     };
-    let (tunnel, _session, mut far) = relay(limits);
+    let (tunnel, _session, mut peer) = relay(dialect, limits);
     let upload = |tunnel: &Tunnel| {
         let tunnel = tunnel.clone();
         tokio::spawn(async move { tunnel.call(post(b"0123456789")).await })
     };
     let first = upload(&tunnel);
-    envelope(&mut far).await;
+    peer.asked().await;
     let second = upload(&tunnel);
     tokio::task::yield_now().await;
     assert!(matches!(
@@ -244,34 +396,43 @@ async fn bounds_the_bytes_that_it_holds() {
         Err(CallError::TooManyBytes)
     ));
 
-    send(&mut far, OK).await;
+    peer.answer(200, "hi").await;
     let response = first.await.unwrap().unwrap();
-    envelope(&mut far).await;
-    send(&mut far, OK).await;
+    peer.asked().await;
+    peer.answer(200, "hi").await;
     drop((response, second.await.unwrap().unwrap()));
     let third = upload(&tunnel);
-    envelope(&mut far).await;
-    send(&mut far, OK).await;
+    peer.asked().await;
+    peer.answer(200, "hi").await;
     third.await.unwrap().unwrap();
 }
 
-#[tokio::test(start_paused = true)]
-async fn takes_a_silent_client_for_dead() {
-    let (_tunnel, session, mut far) = relay(Limits::default());
+async fn takes_a_silent_client_for_dead(dialect: Dialect) {
+    let (_tunnel, session, mut peer) = relay(dialect, Limits::default());
     // Reads nothing, and so answers no ping.
     let error = session.await.unwrap().unwrap_err();
     assert!(matches!(error, SessionError::Dead), "{error}");
-    assert!(matches!(far.next().await, Some(Ok(Message::Ping))));
+    assert!(matches!(peer.socket.next().await, Some(Ok(Message::Ping))));
 }
 
-#[tokio::test(start_paused = true)]
-async fn keeps_a_client_that_answers_pings_for_hours() {
-    let (near, far) = ends();
-    let (tunnel, relay) = open(Dialect::Ggrok, Limits::default());
-    let (mut incoming, client) = accept(Dialect::Ggrok, Limits::default());
-    let relay = tokio::spawn(relay.run(near));
-    let client = tokio::spawn(client.run(far));
-    tokio::time::sleep(Duration::from_secs(3 * 3600)).await;
+async fn spares_a_client_that_works_at_a_call(dialect: Dialect) {
+    let limits = Limits {
+        call_timeout: Duration::from_secs(3600),
+        ..Limits::default()
+    };
+    let (tunnel, session, mut peer) = relay(dialect, limits);
+    let slow = call(&tunnel, "/");
+    peer.asked().await;
+    // It reads nothing meanwhile, and so answers no ping.
+    sleep(limits.dead_after * 3).await;
+    assert!(!session.is_finished());
+    peer.answer(200, "hi").await;
+    assert_eq!(slow.await.unwrap().unwrap(), "hi");
+}
+
+async fn keeps_a_client_that_answers_pings_for_hours(dialect: Dialect) {
+    let (tunnel, relay, mut incoming, client) = pair(dialect);
+    sleep(Duration::from_secs(3 * 3600)).await;
     assert!(!relay.is_finished() && !client.is_finished());
     let call = call(&tunnel, "/");
     let IncomingCall { responder, .. } = arrived(&mut incoming).await;
@@ -279,79 +440,58 @@ async fn keeps_a_client_that_answers_pings_for_hours() {
     assert_eq!(call.await.unwrap().unwrap(), "awake");
 }
 
-#[tokio::test(start_paused = true)]
-async fn stays_with_a_relay_that_never_pings() {
-    let (_incoming, session, far) = client(Limits::default());
-    let mut far = far;
-    let quiet = async { while far.incoming.recv().await.is_some() {} };
-    assert!(
-        tokio::time::timeout(Duration::from_secs(3600), quiet)
-            .await
-            .is_err()
-    );
+async fn stays_with_a_relay_that_never_pings(dialect: Dialect) {
+    let (_incoming, session, mut peer) = client(dialect, Limits::default());
+    let quiet = async { while peer.socket.incoming.recv().await.is_some() {} };
+    assert!(timeout(Duration::from_secs(3600), quiet).await.is_err());
     assert!(!session.is_finished());
 }
 
-#[tokio::test(start_paused = true)]
-async fn notices_that_a_relay_that_pinged_is_dead() {
-    let (_incoming, session, mut far) = client(Limits::default());
-    far.send(Message::Ping).await.unwrap();
+async fn notices_that_a_relay_that_pinged_is_dead(dialect: Dialect) {
+    let (_incoming, session, mut peer) = client(dialect, Limits::default());
+    peer.socket.send(Message::Ping).await.unwrap();
     let error = session.await.unwrap().unwrap_err();
     assert!(matches!(error, SessionError::Dead), "{error}");
 }
 
-#[tokio::test(start_paused = true)]
-async fn tells_the_client_why_its_tunnel_is_closed() {
-    let (tunnel, session, mut far) = relay(Limits::default());
+async fn tells_the_client_why_its_tunnel_is_closed(dialect: Dialect) {
+    let (tunnel, session, mut peer) = relay(dialect, Limits::default());
     tunnel.close(Ending::Replaced);
     tunnel.close(Ending::GoingAway);
-    assert_eq!(close_frame(&mut far).await, Ending::Replaced);
+    assert_eq!(peer.close_frame().await, Ending::Replaced);
     assert_eq!(session.await.unwrap().unwrap(), Ending::Replaced);
 }
 
-const REQUEST: &[u8] = br#"{"Req":"GET / HTTP/1.1\r\nHost: a\r\n\r\n","URL":"/"}"#;
-
-#[tokio::test(start_paused = true)]
-async fn answers_a_call_that_was_dropped() {
-    let (mut incoming, _session, mut far) = client(Limits::default());
-    send(&mut far, REQUEST).await;
+async fn answers_a_call_that_was_dropped(dialect: Dialect) {
+    let (mut incoming, _session, mut peer) = client(dialect, Limits::default());
+    peer.ask("host").await;
     drop(incoming.next().await.unwrap());
-    let answer = envelope(&mut far).await;
-    assert_eq!(answer["StatusCode"], 502);
-    assert_eq!(answer["Header"]["X-Ggrok-Error"][0], "unanswered");
+    assert_eq!(peer.refused().await, "unanswered");
 }
 
-#[tokio::test(start_paused = true)]
-async fn answers_a_request_that_it_cannot_read() {
-    let (_incoming, _session, mut far) = client(Limits::default());
-    send(
-        &mut far,
-        br#"{"Req":"GET / HTTP/1.1\r\nContent-Length: 9\r\n\r\n","URL":"/"}"#,
-    )
-    .await;
-    let answer = envelope(&mut far).await;
-    assert_eq!(answer["Header"]["X-Ggrok-Error"][0], "unreadable-request");
+async fn answers_a_request_that_it_cannot_read(dialect: Dialect) {
+    let (_incoming, _session, mut peer) = client(dialect, Limits::default());
+    peer.ask("no name").await;
+    assert_eq!(peer.refused().await, "unreadable-request");
 }
 
-#[tokio::test(start_paused = true)]
-async fn leaves_a_relay_that_speaks_out_of_turn() {
-    let (mut incoming, session, mut far) = client(Limits::default());
-    send(&mut far, REQUEST).await;
+async fn leaves_a_relay_that_speaks_out_of_turn(dialect: Dialect) {
+    let (mut incoming, session, mut peer) = client(dialect, Limits::default());
+    peer.ask("host").await;
     let _call = incoming.next().await.unwrap();
-    send(&mut far, REQUEST).await;
+    peer.ask("host").await;
     assert!(matches!(
         session.await.unwrap(),
         Err(SessionError::OutOfTurn)
     ));
 }
 
-#[tokio::test(start_paused = true)]
-async fn replaces_a_response_that_it_cannot_carry() {
+async fn replaces_a_response_that_it_cannot_carry(dialect: Dialect) {
     let limits = Limits {
         body: 4,
         ..Limits::default()
     };
-    let (mut incoming, _session, mut far) = client(limits);
+    let (mut incoming, _session, mut peer) = client(dialect, limits);
     let large = Response::new(Full::from("12345"));
     let odd = Response::builder()
         .header("x-a", &b"\xe9"[..])
@@ -361,10 +501,9 @@ async fn replaces_a_response_that_it_cannot_carry() {
         (large, "response-too-large"),
         (odd, "response-field-not-text"),
     ] {
-        send(&mut far, REQUEST).await;
+        peer.ask("host").await;
         let IncomingCall { responder, .. } = arrived(&mut incoming).await;
         assert_eq!(responder.respond(response).await, 502);
-        let answer = envelope(&mut far).await;
-        assert_eq!(answer["Header"]["X-Ggrok-Error"][0], code);
+        assert_eq!(peer.refused().await, code);
     }
 }
