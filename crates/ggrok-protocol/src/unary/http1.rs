@@ -19,22 +19,13 @@ pub(super) fn write(head: &Parts, target: &str, body: &[u8]) -> Result<String, E
     frame(&mut fields, body.as_bytes());
     let mut out = format!("{} {target} HTTP/1.1\r\n", head.method);
     // Go reads the fields in any order, but people who debug expect Host first.
-    if let Some(host) = fields.remove(HOST) {
-        push(&mut out, "Host", text(&HOST, &host)?);
-    }
-    for (name, value) in &fields {
-        push(&mut out, &canonical(name), text(name, value)?);
+    let (host, others): (Vec<_>, Vec<_>) = fields.iter().partition(|(name, _)| *name == HOST);
+    for (name, value) in host.into_iter().chain(others) {
+        out.push_str(&format!("{}: {}\r\n", canonical(name), text(name, value)?));
     }
     out.push_str("\r\n");
     out.push_str(body);
     Ok(out)
-}
-
-fn push(out: &mut String, name: &str, value: &str) {
-    out.push_str(name);
-    out.push_str(": ");
-    out.push_str(value);
-    out.push_str("\r\n");
 }
 
 /// Reads a request and its whole body.
