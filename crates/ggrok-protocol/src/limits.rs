@@ -59,7 +59,8 @@ impl Default for Limits {
 
 impl Limits {
     /// The largest WebSocket message, in bytes, that a relay with these limits should read. In
-    /// ggrok's dialect it holds a body in base64, in magic-mirror's in base64 twice, otherwise a frame.
+    /// ggrok's dialect it holds a body in base64, in magic-mirror's in base64 twice, otherwise a
+    /// frame.
     #[must_use]
     pub const fn response_message(&self, dialect: Dialect) -> usize {
         match dialect {
@@ -70,7 +71,8 @@ impl Limits {
     }
 
     /// The largest WebSocket message, in bytes, that a client with these limits should read. In
-    /// ggrok's dialect it holds a body as JSON text, where one byte may take six (`\u0001`).
+    /// ggrok's dialect it holds a body as JSON text, where one byte may take six (`\u0001`), in
+    /// magic-mirror's in base64 twice, otherwise a frame.
     #[must_use]
     pub const fn request_message(&self, dialect: Dialect) -> usize {
         match dialect {
