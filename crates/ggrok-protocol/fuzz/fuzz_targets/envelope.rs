@@ -1,4 +1,4 @@
-//! The envelopes of ggrok, and the heads of ggrok.v2.
+//! The envelopes of ggrok and magic-mirror, and the heads of ggrok.v2.
 
 #![no_main]
 
