@@ -145,8 +145,8 @@ impl Session {
         let mut desk = Desk {
             codec: self.codec,
             outbox,
-            // ggrok's own relay reads nothing between calls, and so answers no ping. One that
-            // pings is one that will go on pinging.
+            // The Go relays read nothing between calls, and so answer no ping. One that pings is
+            // one that will go on pinging.
             pulse: Pulse::new(self.limits, false),
             calls: self.calls,
             answer: None,

@@ -181,8 +181,8 @@ impl Session {
                     desk.give_up(CallError::TimedOut);
                     return Err(SessionError::CallTimedOut);
                 }
-                // A client that works at a request may have no time to answer pings: ggrok's own
-                // reads nothing meanwhile. The call's deadline bounds that.
+                // A client that works at a request may have no time to answer pings: the Go clients
+                // read nothing meanwhile. The call's deadline bounds that.
                 beat = desk.pulse.beat(deadline.is_some()) => match beat {
                     Beat::Ping => desk.outbox.ping(),
                     Beat::Dead => return Err(SessionError::Dead),
