@@ -316,7 +316,8 @@ async fn finds_a_local_server_on_either_loopback() {
         let origin = Origin::serve(listener, ok);
         let relay = Relay::start().await;
         let mut settings = config(&relay, &origin);
-        settings.local = ggrok_client::LocalAddress::port(origin.address.port());
+        let local = ggrok_client::LocalAddress::port(origin.address.port());
+        settings.upstream = local.into();
         let _client = Client::ready(settings).await;
         assert_eq!(get(relay.address, "/").await.status(), 200, "{loopback}");
     }

@@ -6,15 +6,15 @@ use std::time::Duration;
 use ggrok_protocol::{Dialect, Limits};
 use rustls::pki_types::CertificateDer;
 
-use crate::{LocalAddress, RelayAddress};
+use crate::{LocalAddress, RelayAddress, Upstream};
 
 /// The settings of a client.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// The relay to dial.
     pub relay: RelayAddress,
-    /// The local server that requests are replayed against. Nothing that a relay sends changes it.
-    pub local: LocalAddress,
+    /// What requests are replayed against. Nothing that a relay sends changes it.
+    pub upstream: Upstream,
     /// What the relay asks of its clients.
     pub token: Option<Token>,
     /// Certificate authorities that are trusted besides the platform's.
@@ -32,9 +32,15 @@ impl Config {
     /// The default settings, for this relay and this local server.
     #[must_use]
     pub fn new(relay: RelayAddress, local: LocalAddress) -> Self {
+        Self::with_upstream(relay, local)
+    }
+
+    /// The default settings, for this relay and this local server or service.
+    #[must_use]
+    pub fn with_upstream(relay: RelayAddress, upstream: impl Into<Upstream>) -> Self {
         Self {
             relay,
-            local,
+            upstream: upstream.into(),
             token: None,
             authorities: Vec::new(),
             dialect: None,

@@ -1,7 +1,7 @@
 //! The client of ggrok as a library: [`run()`] takes a [`Config`], an observer and a shutdown.
 //!
 //! It dials out to the relay over one WebSocket and replays every request that arrives there
-//! against a local server. `docs/architecture.md` follows one request from top to bottom.
+//! against a local server, or a service inside the same program. `docs/architecture.md` follows one request from top to bottom.
 
 mod address;
 mod backoff;
@@ -15,6 +15,7 @@ mod serve;
 mod socket;
 mod tls;
 mod upgrade;
+mod upstream;
 
 pub use address::{AddressError, LocalAddress, RelayAddress};
 pub use config::{Config, Token};
@@ -22,3 +23,4 @@ pub use error::{ConnectError, RunError};
 pub use event::Event;
 pub use ggrok_protocol::{Dialect, Limits};
 pub use run::run;
+pub use upstream::{LocalService, Upstream};

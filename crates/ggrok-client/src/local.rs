@@ -1,4 +1,4 @@
-//! The local server: every request is replayed against it as it came.
+//! The local server, or the service in its place: every request is replayed against it as it came.
 
 mod body;
 mod pool;
@@ -16,18 +16,19 @@ use http_body::Body;
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 pub(crate) use self::body::LocalBody;
-use self::pool::{Connection, Pool};
-use crate::LocalAddress;
+pub(crate) use self::pool::Connection;
+use self::pool::Pool;
+use crate::Upstream;
 use crate::upgrade::Switched;
+use crate::upstream::Opened;
 
-/// The local server that a client stands for. Its address is fixed: nothing in a request changes
-/// where it goes.
+/// The local server that a client stands for, or the service in its place. It is fixed: nothing in a
+/// request changes where that goes.
 pub(crate) struct Local {
-    address: LocalAddress,
+    upstream: Upstream,
     /// How long it may take until its response starts.
     patience: Duration,
     pool: Arc<Pool>,
@@ -51,21 +52,16 @@ pub(crate) enum LocalError {
 }
 
 impl Local {
-    pub(crate) fn new(address: LocalAddress, patience: Duration) -> Self {
+    pub(crate) fn new(upstream: Upstream, patience: Duration) -> Self {
         Self {
-            address,
+            upstream,
             patience,
             pool: Arc::default(),
         }
     }
 
-    pub(crate) const fn address(&self) -> &LocalAddress {
-        &self.address
-    }
-
-    /// Whether something accepts connections at the address.
-    pub(crate) async fn answers(&self) -> bool {
-        self.dial().await.is_ok()
+    pub(crate) const fn upstream(&self) -> &Upstream {
+        &self.upstream
     }
 
     /// Closes connections that have been idle for too long, for as long as it is awaited.
@@ -82,7 +78,7 @@ impl Local {
     ) -> Result<Replied, LocalError> {
         *request.version_mut() = Version::HTTP_11;
         if !request.headers().contains_key(HOST) {
-            let host = HeaderValue::from_str(self.address.authority());
+            let host = HeaderValue::from_str(self.upstream.authority());
             let host = host.expect("an authority is a valid value");
             request.headers_mut().insert(HOST, host);
         }
@@ -113,6 +109,7 @@ impl Local {
         let upgraded = hyper::upgrade::on(&mut response).await;
         Ok(Replied::Upgrade(Switched {
             connection: upgraded.map_err(LocalError::Broken)?,
+            keeper: connection,
             response: response.map(drop),
             visitor,
         }))
@@ -152,7 +149,8 @@ impl Local {
     }
 
     async fn connect(&self) -> Result<Connection, LocalError> {
-        let stream = self.dial().await.map_err(LocalError::Unreachable)?;
+        let opened = self.upstream.open().await;
+        let Opened { stream, serving } = opened.map_err(LocalError::Unreachable)?;
         let (sender, connection) = http1::Builder::new()
             .max_headers(MAX_FIELDS)
             .handshake(TokioIo::new(stream))
@@ -160,24 +158,10 @@ impl Local {
             .map_err(LocalError::Broken)?;
         let task = tokio::spawn(async move {
             // Whoever waits for the response hears of the error; an idle connection may end.
-            connection.with_upgrades().await.ok();
+            let (ended, _) = tokio::join!(connection.with_upgrades(), serving);
+            ended.ok();
         });
         Ok(Connection::new(sender, task.abort_handle()))
-    }
-
-    async fn dial(&self) -> io::Result<TcpStream> {
-        let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
-        for candidate in self.address.candidates() {
-            match timeout(CONNECT, TcpStream::connect(candidate)).await {
-                Ok(Ok(stream)) => {
-                    stream.set_nodelay(true)?;
-                    return Ok(stream);
-                }
-                Ok(Err(error)) => last = error,
-                Err(_) => last = io::ErrorKind::TimedOut.into(),
-            }
-        }
-        Err(last)
     }
 }
 
@@ -199,9 +183,6 @@ fn spare(request: &Request<TunnelBody>) -> Option<Request<TunnelBody>> {
 
 /// Fields that a response may have. The library's own limit is 100, and some apps set more cookies.
 const MAX_FIELDS: usize = 500;
-
-/// How long the local server may take to accept a connection.
-const CONNECT: Duration = Duration::from_secs(5);
 
 impl LocalError {
     /// What the visitor is told.

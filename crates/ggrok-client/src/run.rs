@@ -15,11 +15,12 @@ use crate::backoff::Backoff;
 use crate::connect::Connector;
 use crate::local::Local;
 use crate::serve::{Served, Service};
-use crate::{Config, Event, RunError};
+use crate::{Config, Event, RunError, Upstream};
 
-/// Shows a local server at a relay's address until `shutdown` is done, and connects again whenever
-/// the connection is lost. Where the relay says that it will stop, the next connection is opened
-/// while the calls of the old one finish. `observer` is told what happens; it must not block.
+/// Shows a local server, or a service in its place, at a relay's address until `shutdown` is done,
+/// and connects again whenever the connection is lost. Where the relay says that it will stop, the
+/// next connection is opened while the calls of the old one finish. `observer` is told what happens;
+/// it must not block. Dropping the future ends all at once.
 ///
 /// # Errors
 /// Where trying again is pointless: see [`ConnectError::is_final`](crate::ConnectError::is_final),
@@ -31,7 +32,7 @@ pub async fn run(
 ) -> Result<(), RunError> {
     let stop = CancellationToken::new();
     let service = Service {
-        local: Arc::new(Local::new(config.local.clone(), config.local_timeout)),
+        local: Arc::new(Local::new(config.upstream.clone(), config.local_timeout)),
         observer: Arc::new(observer),
         limits: Limits {
             call_timeout: config.local_timeout,
@@ -111,8 +112,10 @@ impl Client {
     /// Tells whether the local server is there, and closes idle connections to it.
     async fn tend_local(&self) -> Infallible {
         let local = &self.service.local;
-        if !local.answers().await {
-            let address = local.address().clone();
+        if let Upstream::Address(address) = local.upstream()
+            && local.upstream().open().await.is_err()
+        {
+            let address = address.clone();
             (self.service.observer)(Event::LocalDown { address });
         }
         local.close_idle().await

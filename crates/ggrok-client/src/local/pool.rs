@@ -11,9 +11,10 @@ use tokio::sync::Notify;
 use tokio::task::{AbortHandle, yield_now};
 use tokio::time::{Instant, sleep};
 
-/// One connection to the local server. Dropping it closes the connection.
+/// One connection to the local server. Dropping it closes the connection, unless that has become
+/// another protocol's.
 #[derive(Debug)]
-pub(super) struct Connection {
+pub(crate) struct Connection {
     pub(super) sender: SendRequest<TunnelBody>,
     task: AbortHandle,
 }
