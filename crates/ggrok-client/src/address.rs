@@ -30,22 +30,31 @@ impl RelayAddress {
     /// The address that visitors open.
     #[must_use]
     pub fn public_url(&self) -> String {
-        let scheme = if self.secure { "https" } else { "http" };
-        format!("{scheme}://{}", self.authority)
+        format!("{}://{}", self.scheme(), self.authority)
+    }
+
+    /// The scheme by which visitors come.
+    pub(crate) const fn scheme(&self) -> &'static str {
+        if self.secure { "https" } else { "http" }
+    }
+
+    /// The port, where it was typed.
+    pub(crate) fn port(&self) -> Option<u16> {
+        self.authority.port_u16()
     }
 
     pub(crate) fn host(&self) -> &str {
         self.authority.host()
     }
 
-    /// A URL of the relay, with its port written out.
-    pub(crate) fn uri(&self, scheme: &str, path: &str) -> Result<Uri, http::Error> {
-        let port = self.authority.port_u16();
+    /// The relay's URL, with its port written out.
+    pub(crate) fn uri(&self) -> Result<Uri, http::Error> {
+        let port = self.port();
         let port = port.unwrap_or(if self.secure { 443 } else { 80 });
         Uri::builder()
-            .scheme(scheme)
+            .scheme(self.scheme())
             .authority(format!("{}:{port}", self.host()))
-            .path_and_query(path)
+            .path_and_query("/")
             .build()
     }
 
@@ -168,6 +177,11 @@ pub enum AddressError {
         "a local server's address starts with http:// or has no scheme; TLS to it is not spoken"
     )]
     LocalScheme,
+    /// It is no URL of a server that takes mirrors.
+    #[error(
+        "give the server's URL, like wss://mirror.example.com/mirror, without a user or a fragment"
+    )]
+    Remote,
     /// There is no port, or one out of range.
     #[error("give a port from 1 to 65535, like 3000 or localhost:3000")]
     Port,

@@ -6,22 +6,25 @@ use std::time::Duration;
 use ggrok_protocol::{Dialect, Limits};
 use rustls::pki_types::CertificateDer;
 
-use crate::{LocalAddress, RelayAddress, Upstream};
+use crate::{Claim, LocalAddress, RelayAddress, Upstream};
 
 /// The settings of a client.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// The relay to dial.
     pub relay: RelayAddress,
+    /// What the relay is asked to serve.
+    pub claim: Claim,
     /// What requests are replayed against. Nothing that a relay sends changes it.
     pub upstream: Upstream,
     /// What the relay asks of its clients.
     pub token: Option<Token>,
     /// Certificate authorities that are trusted besides the platform's.
     pub authorities: Vec<CertificateDer<'static>>,
-    /// The one dialect to speak; none means the best that the relay knows.
+    /// The one dialect to speak, which must be one of the claim's (see [`Claim::speaks`]); none means
+    /// the best that the relay knows.
     pub dialect: Option<Dialect>,
-    /// How long the local server may take for its whole response, in ggrok's dialect: less than the
+    /// How long the upstream may take for its whole response, in the originals' dialects: less than the
     /// relay's patience, which there ends the tunnel. Otherwise the relay alone decides.
     pub local_timeout: Duration,
     /// The bounds of the tunnel.
@@ -40,6 +43,7 @@ impl Config {
     pub fn with_upstream(relay: RelayAddress, upstream: impl Into<Upstream>) -> Self {
         Self {
             relay,
+            claim: Claim::default(),
             upstream: upstream.into(),
             token: None,
             authorities: Vec::new(),

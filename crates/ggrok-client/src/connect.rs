@@ -1,10 +1,12 @@
 //! From an address to a WebSocket: dial, TLS, handshake.
 
+mod refusal;
+
 use std::time::Duration;
 
-use ggrok_protocol::{Dialect, REGISTER_PATH};
+use ggrok_protocol::Dialect;
 use http::header::{AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL, USER_AGENT};
-use http::{Response, StatusCode, Uri};
+use http::{Response, Uri};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::proxy::{SocksV5, Tunnel};
 use hyper_util::client::proxy::matcher::{Intercept, Matcher};
@@ -14,19 +16,27 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
-use tokio_tungstenite::client_async_with_config;
 use tokio_tungstenite::tungstenite::Error;
 use tokio_tungstenite::tungstenite::client::ClientRequestBuilder;
 use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 use tokio_util::either::Either;
 use tower_service::Service;
 
 use crate::socket::Socket;
-use crate::{Config, ConnectError, tls};
+use crate::{Config, ConnectError, reached, tls};
 
 /// The connection to a relay, in the clear or encrypted.
 pub(crate) type Stream = Either<TcpStream, TlsStream<TcpStream>>;
+
+/// A client that was let in.
+pub(crate) struct Registered {
+    pub(crate) socket: Socket<Stream>,
+    pub(crate) dialect: Dialect,
+    /// Where visitors reach it.
+    pub(crate) url: String,
+}
 
 /// Dials one relay, as often as it takes.
 pub(crate) struct Connector {
@@ -39,6 +49,10 @@ impl Connector {
     /// Reads what a connection needs of the system: trusted certificates, and the environment's
     /// `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY`.
     pub(crate) fn new(config: Config) -> Result<Self, ConnectError> {
+        if let Some(asked) = config.dialect.filter(|asked| !config.claim.speaks(*asked)) {
+            let original = config.claim.original();
+            return Err(ConnectError::Dialect { asked, original });
+        }
         let tls = if config.relay.is_secure() {
             let connector = tls::connector(config.authorities.clone());
             Some(connector.map_err(ConnectError::Roots)?)
@@ -53,24 +67,44 @@ impl Connector {
     }
 
     /// Connects and registers. Cancel-safe: what has been opened is closed.
-    pub(crate) async fn connect(&self) -> Result<(Socket<Stream>, Dialect), ConnectError> {
-        timeout(PATIENCE, async {
-            let offer = self.config.dialect.unwrap_or(Dialect::V2);
-            match self.register(offer).await {
-                Err(failure) if self.config.dialect.is_none() && failure.is_offer_passed_over() => {
-                    Ok(self.register(Dialect::Ggrok).await?)
-                }
-                registered => Ok(registered?),
-            }
+    pub(crate) async fn connect(&self) -> Result<Registered, ConnectError> {
+        let registering = timeout(PATIENCE, self.negotiate()).await;
+        let (socket, answer) = registering
+            .map_err(|_| ConnectError::TimedOut)?
+            .map_err(|failure| self.meaning(failure))?;
+        let chosen = answer.headers().get(SEC_WEBSOCKET_PROTOCOL);
+        Ok(Registered {
+            socket: Socket::new(socket),
+            dialect: Dialect::chosen(chosen, self.config.claim.original()),
+            url: reached::url(&self.config, answer.headers())?,
         })
-        .await
-        .map_err(|_| ConnectError::TimedOut)?
+    }
+
+    /// Registers by offering our own dialect, and without an offer where that is passed over.
+    async fn negotiate(&self) -> Result<Handshake, Failure> {
+        let offer = self.config.dialect.unwrap_or(Dialect::V2);
+        match self.register(offer).await {
+            Err(failure) if self.config.dialect.is_none() && failure.is_offer_passed_over() => {
+                self.register(self.config.claim.original()).await
+            }
+            registered => registered,
+        }
+    }
+
+    fn meaning(&self, failure: Failure) -> ConnectError {
+        match failure {
+            Failure::Before(error) => error,
+            Failure::Handshake(Error::Http(answer)) => {
+                refusal::meaning(&self.config.claim, &answer)
+            }
+            Failure::Handshake(Error::Io(error)) => unreachable(error),
+            Failure::Handshake(error) => ConnectError::NoRelay(error.to_string()),
+        }
     }
 
     async fn dial(&self) -> Result<TcpStream, ConnectError> {
         let relay = &self.config.relay;
-        let scheme = if relay.is_secure() { "https" } else { "http" };
-        let target = relay.uri(scheme, "/").map_err(unreachable)?;
+        let target = relay.uri().map_err(unreachable)?;
         let mut direct = HttpConnector::new();
         direct.enforce_http(false);
         direct.set_nodelay(true);
@@ -97,7 +131,7 @@ impl Connector {
         Ok(Either::Right(tls.connect(name, stream).await?))
     }
 
-    async fn register(&self, offer: Dialect) -> Result<(Socket<Stream>, Dialect), Failure> {
+    async fn register(&self, offer: Dialect) -> Result<Handshake, Failure> {
         let stream = self.dial().await?;
         let stream = self.encrypt(stream).await?;
         let limit = self.config.limits.request_message(offer);
@@ -106,12 +140,7 @@ impl Connector {
             .max_message_size(Some(limit))
             .max_frame_size(Some(limit));
         let request = self.handshake(offer).map_err(unreachable)?;
-        let (socket, response) = client_async_with_config(request, stream, Some(config)).await?;
-        let dialect = Dialect::chosen(
-            response.headers().get(SEC_WEBSOCKET_PROTOCOL),
-            Dialect::Ggrok,
-        );
-        Ok((Socket::new(socket), dialect))
+        Ok(client_async_with_config(request, stream, Some(config)).await?)
     }
 
     fn handshake(&self, offer: Dialect) -> Result<ClientRequestBuilder, http::Error> {
@@ -119,7 +148,7 @@ impl Connector {
         let uri = Uri::builder()
             .scheme(if relay.is_secure() { "wss" } else { "ws" })
             .authority(relay.authority())
-            .path_and_query(REGISTER_PATH)
+            .path_and_query(self.config.claim.target())
             .build()?;
         let mut request = ClientRequestBuilder::new(uri).with_header(USER_AGENT.as_str(), AGENT);
         if let Some(name) = offer.subprotocol() {
@@ -132,6 +161,9 @@ impl Connector {
         Ok(request)
     }
 }
+
+/// A WebSocket, and the answer that opened it.
+type Handshake = (WebSocketStream<Stream>, Response<Option<Vec<u8>>>);
 
 /// What went wrong before the handshake, or in it.
 enum Failure {
@@ -151,19 +183,8 @@ impl From<Error> for Failure {
     }
 }
 
-impl From<Failure> for ConnectError {
-    fn from(failure: Failure) -> Self {
-        match failure {
-            Failure::Before(error) => error,
-            Failure::Handshake(Error::Http(response)) => refusal(&response),
-            Failure::Handshake(Error::Io(error)) => unreachable(error),
-            Failure::Handshake(error) => Self::NoRelay(error.to_string()),
-        }
-    }
-}
-
 impl Failure {
-    /// ggrok's own relay knows no subprotocols, and the WebSocket library ends a handshake whose
+    /// The originals' servers know no subprotocols, and the WebSocket library ends a handshake whose
     /// offer was passed over.
     const fn is_offer_passed_over(&self) -> bool {
         use ProtocolError::SecWebSocketSubProtocolError as Subprotocol;
@@ -215,32 +236,6 @@ fn chain(error: &dyn std::error::Error) -> String {
         cause = error.source();
     }
     text
-}
-
-/// What an HTTP answer in place of a WebSocket means.
-fn refusal(response: &Response<Option<Vec<u8>>>) -> ConnectError {
-    let status = response.status();
-    let reason = reason(response);
-    if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
-        return ConnectError::Unavailable { status, reason };
-    }
-    match status {
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => ConnectError::Refused(reason),
-        _ => ConnectError::NoRelay(format!("it answered {status}")),
-    }
-}
-
-/// The first line of a relay's own words; of others none are shown.
-fn reason(response: &Response<Option<Vec<u8>>>) -> String {
-    let body = response.body().as_deref().unwrap_or_default();
-    let text = String::from_utf8_lossy(body);
-    let ours = response
-        .headers()
-        .contains_key(ggrok_protocol::ERROR_HEADER);
-    match text.lines().next().filter(|line| ours && !line.is_empty()) {
-        Some(line) => line.chars().filter(|letter| !letter.is_control()).collect(),
-        None => response.status().to_string(),
-    }
 }
 
 const AGENT: &str = concat!("ggrok-client/", env!("CARGO_PKG_VERSION"));

@@ -54,7 +54,7 @@ pub(crate) fn text(event: &Event) -> String {
     match event {
         Event::Ready { url } => {
             let bold = AnsiColor::Green.on_default().bold();
-            format!("{bold}Ready{bold:#}  {url}")
+            format!("{bold}Ready{bold:#}  {}", printable(url))
         }
         Event::LocalDown { address } => {
             let yellow = AnsiColor::Yellow.on_default();
@@ -101,7 +101,7 @@ fn style(status: u16) -> Style {
     color.on_default()
 }
 
-/// A text without control characters, by which a visitor could write to the terminal.
+/// A text without control characters, by which a visitor or a relay could write to the terminal.
 fn printable(text: &str) -> String {
     text.replace(char::is_control, "\u{fffd}")
 }

@@ -2,7 +2,10 @@
 
 use std::io;
 
+use ggrok_protocol::Dialect;
 use http::StatusCode;
+
+use crate::HostName;
 
 /// Why a client gave up.
 #[derive(Debug, thiserror::Error)]
@@ -10,9 +13,15 @@ pub enum RunError {
     /// The relay cannot be used, and trying again would change nothing.
     #[error(transparent)]
     Connect(#[from] ConnectError),
-    /// Another client took over the host; fighting back would help neither.
+    /// Another client took over the host or name; fighting back would help neither.
     #[error("another client has taken over this address; this one ends")]
     Replaced,
+    /// The token is no longer valid.
+    #[error("the relay no longer takes this client's token")]
+    Revoked,
+    /// The owner of the address closed the tunnel at the relay.
+    #[error("the owner of this address has closed it at the relay")]
+    Removed,
 }
 
 /// Why the relay could not be connected to.
@@ -42,12 +51,23 @@ pub enum ConnectError {
     #[error("the relay refuses this client: {0}")]
     Refused(String),
     /// The relay cannot let this client in at the moment.
-    #[error("the relay is not available: {status} {reason}")]
+    #[error("the relay is not available: {reason}")]
     Unavailable {
         /// Its answer's status.
         status: StatusCode,
-        /// Its own words.
+        /// The status, and its own words.
         reason: String,
+    },
+    /// The relay lets this client in, but not for this host.
+    #[error("this relay serves its own host alone: it knows nothing of {0}")]
+    OwnHostAlone(HostName),
+    /// What is asked for is not served in the one dialect that is to be spoken.
+    #[error("{asked} is not spoken for what is asked for: use {original}, ggrok.v2 or none")]
+    Dialect {
+        /// The one that is to be spoken.
+        asked: Dialect,
+        /// The one that could be.
+        original: Dialect,
     },
     /// What answers is no relay.
     #[error("there is no ggrok relay at this address: {0}")]
@@ -62,7 +82,12 @@ impl ConnectError {
         match self {
             Self::Unreachable(_) | Self::TimedOut | Self::Unavailable { .. } => false,
             Self::NotTls(_) | Self::NoRelay(_) => !met,
-            Self::Proxy(_) | Self::Certificate(_) | Self::Roots(_) | Self::Refused(_) => true,
+            Self::Proxy(_)
+            | Self::Certificate(_)
+            | Self::Roots(_)
+            | Self::Refused(_)
+            | Self::OwnHostAlone(_)
+            | Self::Dialect { .. } => true,
         }
     }
 }

@@ -1,15 +1,19 @@
 //! The client of ggrok as a library: [`run()`] takes a [`Config`], an observer and a shutdown.
 //!
 //! It dials out to the relay over one WebSocket and replays every request that arrives there
-//! against a local server, or a service inside the same program. `docs/architecture.md` follows one request from top to bottom.
+//! against a local server, or a service inside the same program. `docs/architecture.md` follows one
+//! request from top to bottom.
 
 mod address;
 mod backoff;
+mod claim;
 mod config;
 mod connect;
 mod error;
 mod event;
 mod local;
+mod reached;
+mod remote;
 mod run;
 mod serve;
 mod socket;
@@ -18,9 +22,11 @@ mod upgrade;
 mod upstream;
 
 pub use address::{AddressError, LocalAddress, RelayAddress};
+pub use claim::{Claim, HostName, Mirror, MirrorName, NameError};
 pub use config::{Config, Token};
 pub use error::{ConnectError, RunError};
 pub use event::Event;
 pub use ggrok_protocol::{Dialect, Limits};
+pub use remote::RemoteAddress;
 pub use run::run;
 pub use upstream::{LocalService, Upstream};

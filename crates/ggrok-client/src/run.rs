@@ -24,7 +24,7 @@ use crate::{Config, Event, RunError, Upstream};
 ///
 /// # Errors
 /// Where trying again is pointless: see [`ConnectError::is_final`](crate::ConnectError::is_final),
-/// and [`RunError::Replaced`].
+/// and the other [`RunError`]s.
 pub async fn run(
     config: Config,
     observer: impl Fn(Event) + Send + Sync + 'static,
@@ -40,8 +40,7 @@ pub async fn run(
         },
         stop: stop.clone(),
     };
-    let client = Client {
-        url: config.relay.public_url(),
+    let client = Running {
         connector: Connector::new(config)?,
         service,
     };
@@ -57,8 +56,8 @@ pub async fn run(
     }
 }
 
-struct Client {
-    url: String,
+/// A client that runs.
+struct Running {
     connector: Connector,
     service: Service,
 }
@@ -66,22 +65,24 @@ struct Client {
 /// Connections that serve: the newest, and those to relays that are about to stop.
 type Connections = JoinSet<Served>;
 
-impl Client {
+impl Running {
     async fn stay_connected(&self) -> Result<(), RunError> {
         let mut backoff = Backoff::new();
         let mut met = false;
         let mut connections = Connections::new();
         while let Some(connected) = self.unless_stopped(self.connector.connect()).await {
             let reason = match connected {
-                Ok((socket, dialect)) => {
+                Ok(registered) => {
                     met = true;
                     let since = Instant::now();
                     let going_away = CancellationToken::new();
                     let service = self.service.clone();
+                    let (socket, dialect) = (registered.socket, registered.dialect);
                     let serving = service.serve(socket, dialect, going_away.clone());
                     let newest = connections.spawn(serving).id();
-                    let url = self.url.clone();
-                    (self.service.observer)(Event::Ready { url });
+                    (self.service.observer)(Event::Ready {
+                        url: registered.url,
+                    });
                     let Some(served) = ended(&mut connections, newest, &going_away).await else {
                         continue;
                     };
@@ -147,6 +148,8 @@ async fn ended(
 fn reason(ended: Result<Ending, SessionError>) -> Result<String, RunError> {
     match ended {
         Ok(Ending::Replaced) => Err(RunError::Replaced),
+        Ok(Ending::Revoked) => Err(RunError::Revoked),
+        Ok(Ending::Removed) => Err(RunError::Removed),
         Ok(ending) => Ok(format!(
             "the relay closed the connection ({})",
             ending.reason()

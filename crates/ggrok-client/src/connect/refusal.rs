@@ -1,0 +1,129 @@
+//! What an HTTP answer in place of a WebSocket means.
+
+use ggrok_protocol::ERROR_HEADER;
+use http::header::{CONTENT_TYPE, TRANSFER_ENCODING};
+use http::{Response, StatusCode};
+
+use crate::{Claim, ConnectError};
+
+/// An answer that came in place of a WebSocket. Of its body there is what came along with the head.
+pub(super) type Answer = Response<Option<Vec<u8>>>;
+
+/// What such an answer means to a client with this claim.
+///
+/// Where a host was asked for, what refuses may be something else than a relay, unless it says so or
+/// wants a token. Whoever asks for a mirror named the very path, and is told what is said there.
+pub(super) fn meaning(claim: &Claim, answer: &Answer) -> ConnectError {
+    let status = answer.status();
+    let is_ours = answer.headers().contains_key(ERROR_HEADER);
+    let is_mirror = matches!(claim, Claim::Mirror(_));
+    let reason = match first_line(answer) {
+        Some(line) if is_ours || is_mirror && is_text(answer) => format!("{status}: {line}"),
+        _ => status.to_string(),
+    };
+    if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
+        return ConnectError::Unavailable { status, reason };
+    }
+    match status {
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => ConnectError::Refused(reason),
+        StatusCode::BAD_REQUEST | StatusCode::CONFLICT if is_ours || is_mirror => {
+            ConnectError::Refused(reason)
+        }
+        _ => ConnectError::NoRelay(format!("it answered {reason}")),
+    }
+}
+
+fn is_text(answer: &Answer) -> bool {
+    let kind = answer.headers().get(CONTENT_TYPE);
+    kind.is_some_and(|kind| kind.as_bytes().starts_with(b"text/plain"))
+}
+
+/// The first line of the body, as it may be shown at a terminal; none where it is empty or in
+/// chunks, which nobody has joined.
+fn first_line(answer: &Answer) -> Option<String> {
+    if answer.headers().contains_key(TRANSFER_ENCODING) {
+        return None;
+    }
+    let text = String::from_utf8_lossy(answer.body().as_deref()?);
+    let printable = text.lines().next()?.chars();
+    let printable = printable.filter(|letter| !letter.is_control());
+    let line: String = printable.take(LINE).collect();
+    (!line.is_empty()).then_some(line)
+}
+
+/// Characters of a line that is shown: what a sentence takes, and not what floods a terminal.
+const LINE: usize = 200;
+
+#[cfg(test)]
+mod tests {
+    use super::{Answer, meaning};
+    use crate::{Claim, Mirror};
+    use http::Response;
+
+    fn answer(status: u16, field: (&str, &str), body: &str) -> Answer {
+        let response = Response::builder().status(status).header(field.0, field.1);
+        response.body(Some(body.as_bytes().to_vec())).unwrap()
+    }
+
+    fn mirror() -> Claim {
+        Claim::Mirror(Mirror::new("blog".parse().unwrap()))
+    }
+
+    fn meanings(claim: &Claim, field: (&str, &str)) -> Vec<String> {
+        let statuses = [200, 400, 401, 403, 404, 409, 429, 503];
+        let meaning = |status| meaning(claim, &answer(status, field, "no\r\nmore"));
+        let debug = |status| format!("{:?}", meaning(status));
+        statuses.map(debug).to_vec()
+    }
+
+    #[test]
+    fn ends_for_a_refusal_of_our_relay() {
+        let ours = ("x-ggrok-error", "taken");
+        for claim in [Claim::Host, mirror()] {
+            let meanings = meanings(&claim, ours);
+            assert!(meanings[0].starts_with("NoRelay"), "{meanings:?}");
+            for refusal in [1, 2, 3, 5] {
+                let meaning = &meanings[refusal];
+                assert!(meaning.starts_with("Refused") && meaning.contains(": no\""));
+            }
+            for unavailable in &meanings[6..] {
+                assert!(unavailable.starts_with("Unavailable") && unavailable.contains(": no\""));
+            }
+        }
+    }
+
+    #[test]
+    fn shows_what_magic_mirrors_server_says() {
+        let meanings = meanings(&mirror(), ("content-type", "text/plain; charset=utf-8"));
+        assert_eq!(meanings[1], "Refused(\"400 Bad Request: no\")");
+        assert_eq!(meanings[4], "NoRelay(\"it answered 404 Not Found: no\")");
+        assert!(meanings[6].contains("429 Too Many Requests: no"));
+    }
+
+    #[test]
+    fn takes_other_words_than_a_relays_for_no_relay() {
+        let meanings = meanings(&Claim::Host, ("content-type", "text/plain"));
+        assert_eq!(meanings[1], "NoRelay(\"it answered 400 Bad Request\")");
+        assert_eq!(meanings[2], "Refused(\"401 Unauthorized\")");
+        assert_eq!(meanings[4], "NoRelay(\"it answered 404 Not Found\")");
+    }
+
+    #[test]
+    fn shows_no_more_than_a_printable_line() {
+        let field = ("content-type", "text/plain");
+        let body = format!("\u{1b}[31m{}\nsecond", "ü".repeat(500));
+        let error = meaning(&mirror(), &answer(401, field, &body)).to_string();
+        let line = error.rsplit(": ").next().unwrap();
+        assert_eq!(line.chars().count(), 200);
+        assert!(line.starts_with("[31mü"), "{line}");
+
+        for (field, body) in [
+            (field, ""),
+            (("content-type", "text/html"), "<html>"),
+            (("transfer-encoding", "chunked"), "2\r\nno"),
+        ] {
+            let error = meaning(&mirror(), &answer(401, field, body)).to_string();
+            assert!(error.ends_with("401 Unauthorized"), "{error}");
+        }
+    }
+}
