@@ -115,6 +115,39 @@ async fn programs_say_what_is_wrong_with_their_settings() {
         ("ggrok-client", &["--server", "a.example", "99999"], "99999"),
         (
             "ggrok-client",
+            &["--remote", "wss://a.example/mirror", "--name", "blog"],
+            "--local http://localhost:9090",
+        ),
+        (
+            "ggrok-client",
+            &["--remote", "wss://a.example/mirror", "3000"],
+            "--name",
+        ),
+        (
+            "ggrok-client",
+            &["--server", "a.example", "--name", "Blog", "3000"],
+            "a-z",
+        ),
+        (
+            "ggrok-client",
+            &[
+                "--server",
+                "a.example",
+                "--name",
+                "blog",
+                "--dialect",
+                "ggrok",
+                "3000",
+            ],
+            "use --dialect magic-mirror",
+        ),
+        (
+            "ggrok-client",
+            &["--server", "a.example", "--dialect", "magic-mirror", "3000"],
+            "use --dialect ggrok",
+        ),
+        (
+            "ggrok-client",
             &["--server", "a.example", "3000", "--ca-cert", "/nonexistent"],
             "cannot read /nonexistent",
         ),

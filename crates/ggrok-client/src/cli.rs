@@ -1,5 +1,7 @@
 //! The client's command line, environment and saved settings, down to a [`Config`].
 
+mod registration;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,17 +10,19 @@ use std::{env, fs};
 use anyhow::{Context, bail};
 use bytesize::ByteSize;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use ggrok_client::{Config, Dialect, LocalAddress, RelayAddress, Token};
+use ggrok_client::{Claim, Config, Dialect, LocalAddress, RelayAddress, Token};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use tracing::level_filters::LevelFilter;
 
+use self::registration::{Registration, RegistrationArgs};
 use crate::settings::Settings;
 
 /// Shows a web app on this machine to the world, at the address of a ggrok relay.
 ///
 /// Exit codes: 0 stopped by a signal, 1 failed, 2 wrong usage, 3 no ggrok relay at the address,
-/// 4 refused by the relay, 5 certificate or TLS refused, 6 replaced by another client.
+/// 4 refused by the relay, or the token no longer valid, 5 certificate or TLS refused, 6 replaced by
+/// another client, or closed by its owner at the relay.
 #[derive(Parser)]
 #[command(version, args_conflicts_with_subcommands = true)]
 pub(crate) struct Cli {
@@ -87,13 +91,13 @@ pub(crate) struct TunnelArgs {
     #[arg(long, group = "which", value_name = "ADDRESS")]
     local: Option<LocalAddress>,
 
-    /// The relay, like relay.example.com; a URL with ws:// where it has no TLS
-    #[arg(long, short, env = "GGROK_SERVER", value_name = "HOST")]
-    server: Option<String>,
+    #[command(flatten)]
+    registration: RegistrationArgs,
 
     /// The relay's token
     #[arg(
         long,
+        alias = "apikey",
         env = "GGROK_TOKEN",
         hide_env_values = true,
         value_name = "TOKEN"
@@ -113,7 +117,7 @@ pub(crate) struct TunnelArgs {
     )]
     dialect: DialectChoice,
 
-    /// How long the local server may take for a response, in ggrok's own dialect
+    /// How long the local server may take for a response, in the originals' dialects
     #[arg(long, env = "GGROK_LOCAL_TIMEOUT", value_parser = humantime::parse_duration, default_value = "25s", value_name = "TIME")]
     local_timeout: Duration,
 
@@ -126,7 +130,7 @@ pub(crate) struct TunnelArgs {
     )]
     window_limit: ByteSize,
 
-    /// Largest body of a request or response, in ggrok's own dialect
+    /// Largest body of a request or response, in the originals' dialects
     #[arg(
         long,
         env = "GGROK_BODY_LIMIT",
@@ -172,14 +176,19 @@ enum DialectChoice {
     V2,
     /// The original's: one request at a time
     Ggrok,
+    /// The original's of mirrors: one request at a time
+    MagicMirror,
 }
 
-/// Rewrites ggrok's own flags, which have one dash: `-client`, `-port 3000`, `-proxyServer HOST`.
+/// Rewrites the originals' flags, which may have one dash: ggrok's `-client`, `-port 3000` and
+/// `-proxyServer HOST`, magic-mirror's `-remote URL`, `-name NAME`, `-local ADDRESS`, `-apikey KEY`.
 pub(crate) fn with_two_dashes(args: impl Iterator<Item = OsString>) -> Vec<OsString> {
     args.map(|arg| {
         let name = arg.to_str().unwrap_or_default().split('=').next();
         match name {
-            Some("-client" | "-port" | "-proxyServer") => {
+            Some(
+                "-client" | "-port" | "-proxyServer" | "-remote" | "-name" | "-local" | "-apikey",
+            ) => {
                 let mut dashed = OsString::from("-");
                 dashed.push(arg);
                 dashed
@@ -194,11 +203,12 @@ impl TunnelArgs {
     /// Puts flags, environment and saved settings together, in this order of precedence.
     pub(crate) fn config(&self) -> anyhow::Result<Config> {
         let saved = Settings::load()?;
-        let is_saved_relay = self.server.is_none() || self.server == saved.server;
-        let Some(server) = self.server.clone().or(saved.server) else {
-            bail!("which relay? Give it with --server HOST, or save it: ggrok-client login HOST");
-        };
-        let mut config = Config::new(relay(&server)?, self.local()?);
+        let Registration {
+            relay,
+            is_saved_relay,
+            claim,
+        } = self.registration.read(saved.server)?;
+        let mut config = Config::new(relay, self.local()?);
         // The saved token is the saved relay's, and goes to no other.
         let saved_token = saved.token.filter(|_| is_saved_relay);
         let token = self.token.as_deref().or(saved_token.as_deref());
@@ -212,11 +222,8 @@ impl TunnelArgs {
             bail!("the token has a character that no token has; copy it again");
         }
         config.authorities = self.authorities()?;
-        config.dialect = match self.dialect {
-            DialectChoice::Auto => None,
-            DialectChoice::V2 => Some(Dialect::V2),
-            DialectChoice::Ggrok => Some(Dialect::Ggrok),
-        };
+        config.dialect = self.dialect(&claim)?;
+        config.claim = claim;
         config.local_timeout = self.local_timeout;
         config.limits.window = bytes("--window-limit", self.window_limit)?;
         config.limits.body = bytes("--body-limit", self.body_limit)?;
@@ -232,8 +239,29 @@ impl TunnelArgs {
             Ok(address) => address
                 .parse()
                 .with_context(|| format!("GGROK_LOCAL is {address:?}")),
+            Err(_) if self.registration.is_remote() => bail!(
+                "which local server? Give its address, like --local http://localhost:9090: requests \
+                 go there alone, and never where a remote says"
+            ),
             Err(_) => bail!("which local server? Give its port, like: ggrok-client 3000"),
         }
+    }
+
+    fn dialect(&self, claim: &Claim) -> anyhow::Result<Option<Dialect>> {
+        let dialect = match self.dialect {
+            DialectChoice::Auto => return Ok(None),
+            DialectChoice::V2 => Dialect::V2,
+            DialectChoice::Ggrok => Dialect::Ggrok,
+            DialectChoice::MagicMirror => Dialect::MagicMirror,
+        };
+        if !claim.speaks(dialect) {
+            let (what, original) = match claim {
+                Claim::Mirror(_) => ("a --name", claim.original()),
+                Claim::Host | Claim::OtherHost(_) => ("a host", claim.original()),
+            };
+            bail!("{dialect} is not spoken for {what}: use --dialect {original}, ggrok.v2 or auto");
+        }
+        Ok(Some(dialect))
     }
 
     fn authorities(&self) -> anyhow::Result<Vec<CertificateDer<'static>>> {
@@ -277,12 +305,16 @@ mod tests {
     }
 
     #[test]
-    fn takes_the_flags_of_the_original() {
+    fn takes_the_flags_of_the_originals() {
         let args = [
             "ggrok-client",
             "-client",
             "-port=3000",
             "-proxyServer",
+            "-remote=wss://a.example/mirror",
+            "-name",
+            "-apikey",
+            "-local",
             "-p",
         ];
         let modern = with_two_dashes(args.iter().map(OsString::from));
@@ -293,6 +325,10 @@ mod tests {
                 "--client",
                 "--port=3000",
                 "--proxyServer",
+                "--remote=wss://a.example/mirror",
+                "--name",
+                "--apikey",
+                "--local",
                 "-p"
             ]
         );
