@@ -11,6 +11,7 @@ mod forwarding;
 mod handover;
 mod hostile;
 mod lifecycle;
+mod magic_mirror_client;
 mod originals;
 mod programs;
 mod refusals;

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ggrok_client::Event;
+use ggrok_client::{Dialect, Event};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
 use tokio::sync::Barrier;
 use tokio::task::JoinSet;
+use tokio_tungstenite::accept_async;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 
 use crate::support::{Client, Origin, PATIENCE, Relay, Seen, Setup, eventually, get};
 
@@ -49,7 +51,7 @@ async fn stops_at_once_where_nothing_runs() {
 #[tokio::test]
 async fn finishes_the_calls_in_flight_before_it_stops() {
     let barrier = Arc::new(Barrier::new(2));
-    let origin = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let origin = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = origin.local_addr().unwrap();
     let release = Arc::clone(&barrier);
     tokio::spawn(async move {
@@ -174,4 +176,25 @@ async fn leaves_no_task_behind() {
         (tasks() == before).then_some(())
     })
     .await;
+}
+
+#[tokio::test]
+async fn leaves_a_relay_that_no_longer_wants_it() {
+    let origin = Origin::start(ok).await;
+    let local = origin.address.to_string();
+    for (code, left) in [(4401, "Revoked"), (4409, "Replaced"), (4410, "Removed")] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let relay = listener.local_addr().unwrap().to_string();
+        let mut config = ggrok_client::Config::new(relay.parse().unwrap(), local.parse().unwrap());
+        config.dialect = Some(Dialect::Ggrok);
+        let mut client = Client::launch(config);
+        let (stream, _) = listener.accept().await.unwrap();
+        let mut socket = accept_async(stream).await.unwrap();
+        let frame = CloseFrame {
+            code: code.into(),
+            reason: "".into(),
+        };
+        socket.close(Some(frame)).await.unwrap();
+        assert_eq!(format!("{:?}", client.ended().await.unwrap_err()), left);
+    }
 }

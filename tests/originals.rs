@@ -3,11 +3,12 @@
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use futures_util::{SinkExt, StreamExt};
+use ggrok_client::{Claim, ConnectError, Dialect, LocalAddress, RunError};
 use serde_json::Value;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
-use tokio_tungstenite::{accept_async, accept_hdr_async, client_async};
+use tokio_tungstenite::{WebSocketStream, accept_async, accept_hdr_async, client_async};
 
 use crate::support::{Client, Origin, Relay, Seen, exchange, get};
 
@@ -35,7 +36,7 @@ async fn serves_visitors_through_the_go_client() {
         };
         handshake = handshake.header(name, value);
     }
-    let stream = tokio::net::TcpStream::connect(relay.address).await.unwrap();
+    let stream = TcpStream::connect(relay.address).await.unwrap();
     let (mut go, _) = client_async(handshake.body(()).unwrap(), stream)
         .await
         .unwrap();
@@ -81,7 +82,7 @@ async fn serves_visitors_through_the_go_client() {
 #[tokio::test]
 async fn sends_the_go_client_what_the_go_relay_would_send() {
     let relay = Relay::start().await;
-    let stream = tokio::net::TcpStream::connect(relay.address).await.unwrap();
+    let stream = TcpStream::connect(relay.address).await.unwrap();
     // Registered for the host that the recorded visitors asked for.
     let (mut go, _) = client_async("ws://demo.test/$$ggrok", stream)
         .await
@@ -266,4 +267,34 @@ async fn goes_where_it_was_told_whatever_a_relay_sends() {
     assert_eq!(origin.seen().len(), 3);
     let trapped = tokio::time::timeout(std::time::Duration::from_millis(50), trap.accept()).await;
     assert!(trapped.is_err(), "the client dialled another address");
+}
+
+/// Lets a client of the Go relay's dialect in, and returns the path and query that it asked for.
+async fn admit(listener: &TcpListener) -> (WebSocketStream<TcpStream>, String) {
+    let (stream, _) = listener.accept().await.unwrap();
+    let mut target = String::new();
+    #[expect(clippy::result_large_err, reason = "the library's signature")]
+    let look = |request: &Request, response: Response| -> Result<Response, ErrorResponse> {
+        target = request.uri().to_string();
+        Ok(response)
+    };
+    let socket = accept_hdr_async(stream, look).await.unwrap();
+    (socket, target)
+}
+
+#[tokio::test]
+async fn leaves_the_go_relay_where_another_host_is_asked_for() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let relay = listener.local_addr().unwrap().to_string();
+    let mut config = ggrok_client::Config::new(relay.parse().unwrap(), LocalAddress::port(3000));
+    config.claim = Claim::OtherHost("app.example".parse().unwrap());
+    config.dialect = Some(Dialect::Ggrok);
+    let mut client = Client::launch(config);
+    let (_socket, target) = admit(&listener).await;
+    assert_eq!(target, "/$$ggrok?host=app.example");
+    let ended = client.ended().await;
+    let Err(RunError::Connect(error @ ConnectError::OwnHostAlone(_))) = ended else {
+        panic!("{ended:?}");
+    };
+    assert!(error.to_string().contains("its own host"), "{error}");
 }
