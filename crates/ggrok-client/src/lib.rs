@@ -1,12 +1,14 @@
-//! The client of ggrok as a library: [`run()`] takes a [`Config`], an observer and a shutdown.
+//! The client of ggrok as a library: a program publishes itself, or a local server, by a [`Client`].
 //!
 //! It dials out to the relay over one WebSocket and replays every request that arrives there
-//! against a local server, or a service inside the same program. `docs/architecture.md` follows one
-//! request from top to bottom.
+//! against a local server or a service inside the program. [`run()`] takes the same as one
+//! [`Config`], with an observer and a shutdown. `docs/architecture.md` follows one request from top
+//! to bottom.
 
 mod address;
 mod backoff;
 mod claim;
+mod client;
 mod config;
 mod connect;
 mod error;
@@ -23,6 +25,7 @@ mod upstream;
 
 pub use address::{AddressError, LocalAddress, RelayAddress};
 pub use claim::{Claim, HostName, Mirror, MirrorName, NameError};
+pub use client::{Builder, Client};
 pub use config::{Config, Token};
 pub use error::{ConnectError, RunError};
 pub use event::Event;
