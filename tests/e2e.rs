@@ -15,6 +15,7 @@ mod lifecycle;
 mod magic_mirror_client;
 mod originals;
 mod programs;
+mod prometheus;
 mod refusals;
 mod replay;
 mod streaming;

@@ -3,7 +3,8 @@
 //
 // VISIT is a JSON object. `until` selects the element that shows that the page at `url` has finished.
 // Where a `file` is given, "before the edit" becomes "after the edit" in it, and the page has to show
-// that. The `hosts` are found on loopback. `login` answers a question for a name and a password.
+// that. The `hosts` are found on loopback. `login` answers a question for a name and a password. An
+// error in the page ends the visit, unless it is `tolerant`.
 
 import { readFile, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
@@ -13,9 +14,8 @@ const { chromium } = createRequire(import.meta.url)("playwright-core");
 
 const PATIENCE = 60_000;
 
-const { chromium: executablePath, profile, url, until, file, hosts, login } = JSON.parse(
-  process.argv[2],
-);
+const visit = JSON.parse(process.argv[2]);
+const { chromium: executablePath, profile, url, until, file, hosts, login, tolerant } = visit;
 const found = hosts.map((host) => `MAP ${host} 127.0.0.1, `).join("");
 const browser = await chromium.launchPersistentContext(profile, {
   executablePath,
@@ -36,7 +36,9 @@ const seen = { responses: [], failed: [], sockets: [], errors: [] };
 try {
   const page = await browser.newPage();
   const settled = watch(page);
-  const broken = new Promise((_, reject) => page.once("pageerror", reject));
+  const broken = new Promise((_, reject) => {
+    page.on("pageerror", (error) => (tolerant ? seen.errors.push(error.message) : reject(error)));
+  });
   broken.catch(() => {}); // it may come while nobody waits for it
   await page.goto(url, { timeout: PATIENCE });
   const done = page.waitForSelector(until, { timeout: PATIENCE });

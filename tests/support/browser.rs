@@ -36,15 +36,16 @@ impl Browser {
 
     /// Opens a page with a fresh profile and returns what happened, after nothing went wrong.
     pub async fn visit(&self, page: Page<'_>) -> Value {
-        let seen = self.look(page).await;
+        let seen = self.look(page, false).await;
         for problems in ["errors", "failed"] {
             assert_eq!(seen[problems].as_array().unwrap().len(), 0, "{seen:#}");
         }
         seen
     }
 
-    /// Opens a page with a fresh profile and returns what happened.
-    pub async fn look(&self, page: Page<'_>) -> Value {
+    /// Opens a page with a fresh profile and returns what happened. A page of somebody else's may
+    /// have errors of its own, which are tolerated on demand.
+    pub async fn look(&self, page: Page<'_>, tolerant: bool) -> Value {
         let home = TempDir::new().unwrap();
         let visit = json!({
             "chromium": self.chromium,
@@ -53,6 +54,7 @@ impl Browser {
             "until": page.until,
             "file": page.edited,
             "hosts": page.hosts,
+            "tolerant": tolerant,
             "login": page.login.map(|(username, password)| {
                 json!({ "username": username, "password": password })
             }),
