@@ -3,8 +3,11 @@
 #[cfg(target_os = "linux")]
 mod browser;
 mod client;
+mod dial;
 mod eventually;
+mod mirror;
 mod origin;
+mod owners;
 mod program;
 mod relay;
 mod visitor;
@@ -13,9 +16,12 @@ mod wire;
 #[cfg(target_os = "linux")]
 pub use browser::{Browser, Page, committed};
 pub use client::{Client, config};
+pub use dial::{Socket, close_code, dial, handshake};
 pub use eventually::{PATIENCE, eventually};
+pub use mirror::{Asked, MAGIC_MIRROR, Mirror, answered, ask, listed, names};
 pub use origin::{CLOSE, Origin, Seen, dechunk, fields};
 pub use program::{Program, RelayProgram, installed};
+pub use owners::owners;
 pub use relay::Relay;
 pub use visitor::{Answer, exchange, get, raw};
 pub use wire::{Wire, Wires, noise};
