@@ -1,34 +1,19 @@
 //! The two programs as a person runs them: flags, environment, files, signals, exit codes.
 
 use std::path::Path;
-use std::process::{Output, Stdio};
+use std::process::Stdio;
 
 use tokio::io::{AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::Command;
 use tokio::time::timeout;
 
-use crate::support::{Origin, PATIENCE, Program, Relay, RelayProgram, Seen, eventually, get};
+use crate::support::{
+    Origin, PATIENCE, Program, Relay, RelayProgram, Seen, eventually, get, output,
+};
 
 fn ok(_: &Seen) -> Vec<u8> {
     b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi".to_vec()
-}
-
-async fn output(command: &mut Command) -> (Option<i32>, String, String) {
-    let running = command.stdin(Stdio::null()).kill_on_drop(true).output();
-    let Output {
-        status,
-        stdout,
-        stderr,
-    } = timeout(PATIENCE, running)
-        .await
-        .expect("it did not end")
-        .unwrap();
-    (
-        status.code(),
-        String::from_utf8(stdout).unwrap(),
-        String::from_utf8(stderr).unwrap(),
-    )
 }
 
 #[tokio::test]
@@ -113,39 +98,6 @@ async fn programs_say_what_is_wrong_with_their_settings() {
             "without a path",
         ),
         ("ggrok-client", &["--server", "a.example", "99999"], "99999"),
-        (
-            "ggrok-client",
-            &["--remote", "wss://a.example/mirror", "--name", "blog"],
-            "--local http://localhost:9090",
-        ),
-        (
-            "ggrok-client",
-            &["--remote", "wss://a.example/mirror", "3000"],
-            "--name",
-        ),
-        (
-            "ggrok-client",
-            &["--server", "a.example", "--name", "Blog", "3000"],
-            "a-z",
-        ),
-        (
-            "ggrok-client",
-            &[
-                "--server",
-                "a.example",
-                "--name",
-                "blog",
-                "--dialect",
-                "ggrok",
-                "3000",
-            ],
-            "use --dialect magic-mirror",
-        ),
-        (
-            "ggrok-client",
-            &["--server", "a.example", "--dialect", "magic-mirror", "3000"],
-            "use --dialect ggrok",
-        ),
         (
             "ggrok-client",
             &["--server", "a.example", "3000", "--ca-cert", "/nonexistent"],

@@ -20,9 +20,9 @@ pub use dial::{Socket, close_code, dial, handshake};
 pub use eventually::{PATIENCE, eventually};
 pub use mirror::{Asked, MAGIC_MIRROR, Mirror, answered, ask, listed, names};
 pub use origin::{CLOSE, Origin, Seen, dechunk, fields};
-pub use program::{Program, RelayProgram, installed};
 pub use owners::owners;
-pub use relay::Relay;
+pub use program::{Program, installed, output};
+pub use relay::{Relay, RelayProgram};
 pub use visitor::{Answer, exchange, get, raw};
 pub use wire::{Wire, Wires, noise};
 

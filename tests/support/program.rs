@@ -1,9 +1,8 @@
 //! The real programs, as child processes.
 
 use std::env;
-use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::process::{ExitStatus, Stdio};
+use std::process::{ExitStatus, Output, Stdio};
 
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader, Lines};
 use tokio::process::{Child, Command};
@@ -91,30 +90,28 @@ impl Program {
     }
 }
 
-/// A relay program on a free port, whose log is read for its address.
-pub struct RelayProgram {
-    pub program: Program,
-    pub address: SocketAddr,
-}
-
-impl RelayProgram {
-    /// Starts a relay whose command line is completed by a function.
-    pub async fn start(change: impl FnOnce(&mut Command)) -> Self {
-        let mut command = Program::command("ggrok-server");
-        command.args(["--port", "0", "--bind", "127.0.0.1", "--log-format", "json"]);
-        change(&mut command);
-        let mut program = Program::start_with_stderr(&mut command);
-        let line = program.line_with("listening").await;
-        let line: serde_json::Value = serde_json::from_str(&line).unwrap();
-        let address = line["address"].as_str().unwrap().parse().unwrap();
-        Self { program, address }
-    }
-}
-
 fn spawn(command: &mut Command) -> Child {
     command.stdin(Stdio::null()).kill_on_drop(true);
     let spawned = command.spawn();
     spawned.unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"))
+}
+
+/// Runs a program to its end, and returns its exit code, standard output and standard error.
+pub async fn output(command: &mut Command) -> (Option<i32>, String, String) {
+    let running = command.stdin(Stdio::null()).kill_on_drop(true).output();
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = timeout(PATIENCE, running)
+        .await
+        .expect("it did not end")
+        .unwrap();
+    (
+        status.code(),
+        String::from_utf8(stdout).unwrap(),
+        String::from_utf8(stderr).unwrap(),
+    )
 }
 
 /// Whether a program that a test needs is there. Where it is missing, the test says so; in CI it

@@ -1,12 +1,15 @@
-//! A relay in this process.
+//! A relay, in this process or as the program that people run.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use ggrok_server::{Access, Config, serve};
 use tokio::net::TcpListener;
+use tokio::process::Command;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+
+use super::Program;
 
 /// A relay on a free port of loopback. Dropping it ends it at once.
 pub struct Relay {
@@ -62,5 +65,25 @@ impl Relay {
         let answer = super::get(self.address, "/_ggrok/health").await;
         let health: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
         health["tunnels"].as_u64().unwrap()
+    }
+}
+
+/// A relay program on a free port, whose log is read for its address.
+pub struct RelayProgram {
+    pub program: Program,
+    pub address: SocketAddr,
+}
+
+impl RelayProgram {
+    /// Starts it, with the flags and variables that a function adds.
+    pub async fn start(change: impl FnOnce(&mut Command)) -> Self {
+        let mut command = Program::command("ggrok-server");
+        command.args(["--port", "0", "--bind", "127.0.0.1", "--log-format", "json"]);
+        change(&mut command);
+        let mut program = Program::start_with_stderr(&mut command);
+        let line = program.line_with("listening").await;
+        let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+        let address = line["address"].as_str().unwrap().parse().unwrap();
+        Self { program, address }
     }
 }
