@@ -127,12 +127,17 @@ async fn describe(
     }
 }
 
-/// Closes a mirror's tunnel, or forgets a mirror that is offline.
+/// Closes a mirror's tunnel, or forgets a mirror that is offline, and its host in the domain with it.
 async fn close(State(app): State<Arc<App>>, caller: Caller, uri: Uri) -> Response {
     let closed = place(&caller.owner, uri.path()).and_then(|place| {
         match app.registry.tunnel(&place) {
             Ok(tunnel) => tunnel.close(),
-            Err(Missing::Offline) => app.registry.forget(&place),
+            Err(Missing::Offline) => {
+                app.registry.forget(&caller.owner, &place);
+                if let Some(host) = host(&app, &place) {
+                    app.registry.forget(&caller.owner, &host);
+                }
+            }
             Err(why) => return Err(RelayError::missing(&place, why)),
         }
         Ok(StatusCode::NO_CONTENT)
@@ -141,6 +146,15 @@ async fn close(State(app): State<Arc<App>>, caller: Caller, uri: Uri) -> Respons
         Ok(closed) => closed.into_response(),
         Err(error) => error.response(caller.accept.as_ref()),
     }
+}
+
+/// The host that a mirror has in the relay's domain where it is public.
+fn host(app: &App, mirror: &Place) -> Option<Place> {
+    let Place::Mirror(_, name) = mirror else {
+        return None;
+    };
+    let domain = app.config.domain.as_ref()?;
+    domain.of_name(name).ok().map(Place::Host)
 }
 
 /// Calls a mirror: with the request as it is, but the mirror's address and the credentials.

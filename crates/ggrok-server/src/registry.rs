@@ -180,15 +180,9 @@ impl Registry {
         mirrors.map(|(_, tunnel)| tunnel.clone()).collect()
     }
 
-    /// Forgets a place that has no tunnel.
-    pub(crate) fn forget(&self, place: &Place) {
-        let mut places = self.write();
-        let offline = places.slots.get(place);
-        let offline = offline.filter(|slot| slot.holder.live().is_none());
-        if let Some(key) = offline.map(|slot| slot.key) {
-            places.slots.remove(place);
-            places.offline.remove(&key);
-        }
+    /// Forgets a place of this owner's that has no tunnel.
+    pub(crate) fn forget(&self, owner: &Owner, place: &Place) {
+        self.write().forget(owner, place);
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Places> {
@@ -255,6 +249,16 @@ impl Places {
             && let Some((_, forgotten)) = self.offline.pop_first()
         {
             self.slots.remove(&forgotten);
+        }
+    }
+
+    fn forget(&mut self, owner: &Owner, place: &Place) {
+        if let Some(slot) = self.slots.get(place)
+            && let Holder::Offline(grant) = &slot.holder
+            && grant.owner() == owner
+        {
+            self.offline.remove(&slot.key);
+            self.slots.remove(place);
         }
     }
 }
