@@ -1,26 +1,8 @@
 //! How a mirror is let in, and refused before the upgrade with a text that its client prints.
 
-use tokio::net::TcpStream;
-use tokio_tungstenite::client_async;
-use tokio_tungstenite::tungstenite::Error;
-
-use crate::support::{Mirror, Relay, answered, ask, eventually, handshake, names, owners, raw};
-
-/// Status, error and text of the answer to a handshake that is refused.
-async fn refused(handshake: http::Request<()>) -> (u16, String, String) {
-    let relay = handshake.uri().authority().unwrap().as_str().to_owned();
-    let stream = TcpStream::connect(relay).await.unwrap();
-    let Err(Error::Http(answer)) = client_async(handshake, stream).await else {
-        panic!("it was not refused by an HTTP answer");
-    };
-    let error = answer.headers()["x-ggrok-error"].to_str().unwrap();
-    let text = answer.body().clone().unwrap_or_default();
-    (
-        answer.status().as_u16(),
-        error.to_owned(),
-        String::from_utf8(text).unwrap(),
-    )
-}
+use crate::support::{
+    Mirror, Relay, answered, ask, eventually, handshake, names, owners, raw, refused,
+};
 
 const MIRROR: &str = "/_ggrok/mirror?name=app";
 

@@ -39,6 +39,22 @@ pub async fn dial(handshake: http::Request<()>) -> (Socket, Response<Option<Vec<
     }
 }
 
+/// Status, error and text of the answer to a handshake that is refused.
+pub async fn refused(handshake: http::Request<()>) -> (u16, String, String) {
+    let relay = handshake.uri().authority().unwrap().as_str().to_owned();
+    let stream = TcpStream::connect(relay).await.unwrap();
+    let Err(Error::Http(answer)) = client_async(handshake, stream).await else {
+        panic!("it was not refused by an HTTP answer");
+    };
+    let error = answer.headers()["x-ggrok-error"].to_str().unwrap();
+    let text = answer.body().clone().unwrap_or_default();
+    (
+        answer.status().as_u16(),
+        error.to_owned(),
+        String::from_utf8(text).unwrap(),
+    )
+}
+
 /// The code of the close frame by which a relay ends a tunnel that it says nothing else over.
 pub async fn close_code(socket: &mut Socket) -> Option<u16> {
     let closing = async {
