@@ -7,6 +7,7 @@
 mod access;
 mod browser;
 mod connecting;
+mod embedded;
 mod embedding;
 mod forwarding;
 mod handover;

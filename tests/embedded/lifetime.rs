@@ -1,0 +1,105 @@
+//! How long tunnels live in an app, and what it is told of that.
+
+use axum::body::Body;
+use ggrok_server::{CallError, Event, Owner};
+use http::Request;
+
+use super::App;
+use crate::support::{close_code, dial, eventually, get as visit};
+
+#[tokio::test]
+async fn an_app_attaches_data_to_a_tunnel_for_as_long_as_that_lives() {
+    #[derive(Clone, Debug, PartialEq)]
+    struct Plan(&'static str);
+
+    let app = App::start().await;
+    let _older = app.mirror("ana", "app", "").await;
+    let tunnel = app.tunnel("ana", "app").unwrap();
+    assert_eq!(tunnel.attached::<Plan>(), None);
+    tunnel.attach(Plan("free"));
+    tunnel.attach(Plan("paid"));
+    tunnel.attach(7_u32);
+    let again = app.tunnel("ana", "app").unwrap();
+    assert_eq!(again.attached(), Some(Plan("paid")));
+    assert_eq!(again.attached::<u32>(), Some(7));
+    let _newer = app.mirror("ana", "app", "").await;
+    eventually("the newer one has the name", async || {
+        let newer = app.tunnel("ana", "app")?;
+        (newer != tunnel).then(|| assert_eq!(newer.attached::<Plan>(), None))
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_app_is_told_who_comes_and_goes() {
+    let mut app = App::start().await;
+    let mut mirror = app.mirror("ana", "app", "").await;
+    let tunnel = app.tunnel("ana", "app").unwrap();
+    assert!(matches!(app.event().await, Event::Connected(came) if came == tunnel));
+    tunnel.close();
+    assert_eq!(mirror.closed().await, Some(4410));
+    assert!(matches!(app.event().await, Event::Disconnected(left) if left == tunnel));
+    assert_eq!(app.tunnel("ana", "app"), None);
+    let call = tunnel.call(Request::new(Body::empty())).await;
+    assert!(matches!(call, Err(CallError::Closed)), "{call:?}");
+
+    drop(app.mirror("ben", "app", "").await);
+    assert!(matches!(app.event().await, Event::Connected(_)));
+    assert!(
+        matches!(app.event().await, Event::Disconnected(left) if left.owner() == &Owner::new("ben"))
+    );
+    // Whoever takes a name over comes before the other one goes.
+    let _older = app.mirror("ana", "app", "").await;
+    let Event::Connected(older) = app.event().await else {
+        panic!("nobody came");
+    };
+    let _newer = app.mirror("ana", "app", "").await;
+    assert!(matches!(app.event().await, Event::Connected(newer) if newer != older));
+    assert!(matches!(app.event().await, Event::Disconnected(left) if left == older));
+}
+
+#[tokio::test]
+async fn a_grant_that_ends_takes_its_tunnels_with_it() {
+    let app = App::start().await;
+    let mut brief = app.mirror("brief", "app", "").await;
+    let lasting = app.mirror("ana", "app", "").await;
+    assert_eq!(brief.closed().await, Some(4401));
+    assert!(lasting.is_connected());
+}
+
+#[tokio::test]
+async fn a_relay_that_closes_tells_its_clients() {
+    let app = App::start().await;
+    let mut mirrors = [
+        app.mirror("ana", "a", "").await,
+        app.mirror("ben", "b", "").await,
+    ];
+    app.relay.close().await;
+    for mirror in &mut mirrors {
+        assert_eq!(mirror.closed().await, Some(1001));
+    }
+    assert_eq!(app.relay.tunnels(), []);
+    // Nobody gets in any more, for longer than it takes to be told.
+    let (mut late, _) = dial(app.handshake("ana", "name=late")).await;
+    assert_eq!(close_code(&mut late).await, Some(1001));
+    assert_eq!(visit(app.address, "/").await.text(), "the app's own page");
+}
+
+#[tokio::test]
+async fn a_relay_that_is_dropped_closes_its_tunnels() {
+    let mut app = App::start().await;
+    let mut mirror = app.mirror("ana", "app", "").await;
+    let tunnel = app.tunnel("ana", "app").unwrap();
+    assert!(matches!(app.event().await, Event::Connected(_)));
+    // A tunnel that somebody holds does not hold the relay.
+    drop(app);
+    assert_eq!(mirror.closed().await, Some(1001));
+    eventually("it cannot be called", async || {
+        tunnel
+            .call(Request::new(Body::empty()))
+            .await
+            .is_err()
+            .then_some(())
+    })
+    .await;
+}
