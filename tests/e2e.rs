@@ -7,6 +7,8 @@
 mod access;
 mod browser;
 mod connecting;
+#[cfg(target_os = "linux")]
+mod crowd;
 mod embedded;
 mod embedding;
 mod forwarding;

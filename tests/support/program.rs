@@ -88,6 +88,15 @@ impl Program {
         let id = self.child.id().expect("the program has ended");
         std::fs::read_dir(format!("/proc/{id}/fd")).unwrap().count()
     }
+
+    /// The KiB of memory that are its own and not swapped out.
+    pub fn memory(&self) -> usize {
+        let id = self.child.id().expect("the program has ended");
+        let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:"));
+        let size = line.and_then(|line| line.split_whitespace().nth(1));
+        size.unwrap().parse().unwrap()
+    }
 }
 
 fn spawn(command: &mut Command) -> Child {
