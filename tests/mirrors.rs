@@ -79,6 +79,7 @@ async fn methods_targets_fields_and_bodies_arrive_as_they_are() {
         let asked = mirror.last();
         assert_eq!((asked.method(), asked.target()), (method, "/x"));
         assert_eq!(asked.field("x-b"), ["a, b", "c"]);
+        assert_eq!(asked.field("host"), [""; 0], "it is the API's");
         assert!(asked.body() == body, "{method}");
     }
     for target in [

@@ -1,6 +1,7 @@
 //! Connections that become another protocol's, WebSockets above all, are passed on untouched.
 
 use futures_util::{SinkExt, StreamExt};
+use ggrok_protocol::{Dialect, IncomingCall};
 use http::header::SEC_WEBSOCKET_PROTOCOL;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -11,7 +12,9 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{WebSocketStream, accept_hdr_async, client_async};
 
-use crate::support::{PATIENCE, Wires, fields, noise};
+use crate::support::{
+    Mirror, PATIENCE, Relay, Wire, Wires, dial, fields, handshake, in_v2, noise, owners, play,
+};
 
 const HANDSHAKE: &str = "GET /socket HTTP/1.1\r\nHOST\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 const WEIRD: &str = "GET / HTTP/1.1\r\nHOST\r\nConnection: Upgrade\r\nUpgrade: weird/7\r\n\r\n";
@@ -277,4 +280,42 @@ async fn ends_a_websocket_visibly_when_the_relay_stops() {
             "{ended:?}"
         );
     }
+}
+
+/// Grants an upgrade, and sends back what comes.
+async fn grant(call: IncomingCall) {
+    let (head, body) = call.request.into_parts();
+    let response = http::Response::builder()
+        .status(101)
+        .header("connection", "upgrade")
+        .header("upgrade", &head.headers["upgrade"]);
+    call.responder.respond(response.body(body).unwrap()).await;
+}
+
+#[tokio::test]
+async fn a_connection_to_a_named_mirror_is_upgraded_where_its_dialect_can() {
+    let relay = Relay::with(owners).await;
+    let named = |name| format!("/_ggrok/mirror?name={name}");
+    let handshake = in_v2(handshake(relay.address, &named("new"), "k-ana"));
+    let (socket, _) = dial(handshake).await;
+    let _playing = tokio::spawn(play(socket, Dialect::V2, grant));
+    let _old = Mirror::saying(relay.address, "old", "k-ana", "ok").await;
+    let asking = async |name| {
+        let mut caller = Wire::connect(relay.address).await;
+        let request = format!(
+            "GET /_ggrok/mirrors/{name}/ HTTP/1.1\r\nHost: {}\r\nX-Ggrok-Token: k-ana\r\nConnection: Upgrade\r\nUpgrade: weird/7\r\n\r\n",
+            relay.address
+        );
+        caller.send(request).await;
+        let head = caller.head().await;
+        (caller, head)
+    };
+    let (mut caller, head) = asking("new").await;
+    assert_eq!(head.split(' ').nth(1), Some("101"), "{head}");
+    for word in ["one", "\0two\u{fc}"] {
+        caller.send(word).await;
+        assert_eq!(caller.exactly(word.len()).await, word.as_bytes());
+    }
+    let (_, head) = asking("old").await;
+    assert_eq!(fields(&head, "x-ggrok-error"), ["upgrade-not-carried"]);
 }
