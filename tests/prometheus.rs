@@ -85,7 +85,12 @@ async fn graph(browser: &Browser, url: &str) -> BTreeMap<String, u64> {
     let path = |answer: &Value| {
         let asked = answer["url"].as_str().unwrap().strip_prefix(url).unwrap();
         // The time of the visit.
-        asked.split("&time=").next().unwrap().to_owned()
+        asked
+            .split("&time=")
+            .flat_map(|part| part.split("_="))
+            .next()
+            .unwrap()
+            .to_owned()
     };
     responses
         .map(|answer| (path(answer), answer["status"].as_u64().unwrap()))

@@ -5,7 +5,7 @@ use ggrok_server::{CallError, Event, Owner};
 use http::Request;
 
 use super::App;
-use crate::support::{close_code, dial, eventually, get as visit};
+use crate::support::{eventually, get as visit, refused};
 
 #[tokio::test]
 async fn an_app_attaches_data_to_a_tunnel_for_as_long_as_that_lives() {
@@ -79,9 +79,8 @@ async fn a_relay_that_closes_tells_its_clients() {
         assert_eq!(mirror.closed().await, Some(1001));
     }
     assert_eq!(app.relay.tunnels(), []);
-    // Nobody gets in any more, for longer than it takes to be told.
-    let (mut late, _) = dial(app.handshake("ana", "name=late")).await;
-    assert_eq!(close_code(&mut late).await, Some(1001));
+    let (status, error, _) = refused(app.handshake("ana", "name=late")).await;
+    assert_eq!((status, error.as_str()), (503, "stopping"));
     assert_eq!(visit(app.address, "/").await.text(), "the app's own page");
 }
 

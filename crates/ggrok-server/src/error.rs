@@ -44,6 +44,8 @@ pub(crate) enum RelayError {
     Taken,
     #[error("the registration has no valid name")]
     BadName,
+    #[error("the relay stops")]
+    Stopping,
     #[error("it cannot be found out whose the token is")]
     NoAnswer,
     #[error("the registration comes from a page in a browser")]
@@ -120,6 +122,8 @@ impl RelayError {
                 "This host belongs to another owner. Choose another host or name."),
             Self::BadName => (S::BAD_REQUEST, "bad-name",
                 "A mirror registers with ?name=NAME, and a name has 1 to 63 of a-z, 0-9, '-', '.' and '_'."),
+            Self::Stopping => (S::SERVICE_UNAVAILABLE, "stopping",
+                "The relay is about to stop. Another one may take its place."),
             Self::NoAnswer => (S::SERVICE_UNAVAILABLE, "no-answer",
                 "The relay cannot find out whose the token is at the moment."),
             Self::FromPage => (S::FORBIDDEN, "from-a-page",

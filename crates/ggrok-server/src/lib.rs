@@ -78,4 +78,5 @@ pub use pattern::{BadPattern, Pattern};
 pub use relay::Relay;
 pub use serve::serve;
 pub use tokens::{BadTokens, Tokens, TokensError};
+pub use tokio_util::sync::CancellationToken;
 pub use tunnel::Tunnel;

@@ -17,7 +17,7 @@ use crate::app::App;
 use crate::claim::Claim;
 use crate::error::RelayError;
 use crate::event::Event;
-use crate::registry::{Registration, Registry};
+use crate::registry::{NotInserted, Registration, Registry};
 use crate::seen::Seen;
 use crate::socket::Socket;
 use crate::tunnel::Registered;
@@ -59,6 +59,9 @@ async fn admit(
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
     claim: impl Fn(&App, &Parts) -> Result<Claim, RelayError>,
 ) -> Result<Response, RelayError> {
+    if app.stop.is_cancelled() {
+        return Err(RelayError::Stopping);
+    }
     // A page in somebody's browser must not become a client of a relay that this browser reaches.
     if head.headers.contains_key(ORIGIN) {
         return Err(RelayError::FromPage);
@@ -82,7 +85,8 @@ async fn admit(
         since: SystemTime::now(),
         seen: Seen::now(),
     };
-    app.registry.check(&registered.places, &registered.grant)?;
+    app.registry
+        .check(&registered.places, registered.grant.owner())?;
     let seat = Seat::of(Tunnel::new(line, registered), &app.registry)?;
     let mut response = keep(app, upgrade, seat, session);
     if let Some(address) = address {
@@ -114,15 +118,20 @@ fn keep(app: &Arc<App>, upgrade: WebSocketUpgrade, seat: Seat, session: Session)
         .max_frame_size(limit)
         .on_upgrade(move |socket| {
             let keeping = async move {
+                let socket = Socket::new(socket, seen);
                 match seat.take(&registry) {
                     Ok(registration) => {
                         tracing::info!("a client registered");
                         observer(Event::Connected(tunnel.clone()));
-                        run(session, Socket::new(socket, seen), &tunnel, &stop).await;
+                        run(session, socket, &tunnel, &stop).await;
                         drop(registration);
                         observer(Event::Disconnected(tunnel));
                     }
-                    Err(error) => tracing::warn!(%error, "refused a client"),
+                    // Others were faster, after this one had been let in.
+                    Err(why) => {
+                        tunnel.end(why.ending());
+                        run(session, socket, &tunnel, &stop).await;
+                    }
                 }
                 drop(owned);
             };
@@ -169,10 +178,10 @@ impl Seat {
         Ok(Self { tunnel, taken })
     }
 
-    fn take(self, registry: &Registry) -> Result<Registration, RelayError> {
+    fn take(self, registry: &Registry) -> Result<Registration, NotInserted> {
         match self.taken {
             Some(registration) => Ok(registration),
-            None => Ok(registry.insert(&self.tunnel)?),
+            None => registry.insert(&self.tunnel),
         }
     }
 }

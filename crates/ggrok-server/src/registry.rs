@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
 use crate::place::Place;
-use crate::{Grant, Name, Owner, Tunnel};
+use crate::{Name, Owner, Tunnel};
 
 /// Which tunnel has which place. Clones are the same registry.
 #[derive(Clone)]
@@ -38,6 +38,16 @@ pub(crate) enum NotInserted {
     Taken,
 }
 
+impl NotInserted {
+    /// What a client is told that had been let in already.
+    pub(crate) const fn ending(self) -> Ending {
+        match self {
+            Self::Full => Ending::GoingAway,
+            Self::Taken => Ending::Replaced,
+        }
+    }
+}
+
 #[derive(Default)]
 struct Places {
     slots: HashMap<Place, Slot>,
@@ -59,8 +69,8 @@ type Key = (u64, usize);
 /// Who has a place.
 enum Holder {
     Live(Tunnel),
-    /// Its client went away. The place stays its owner's.
-    Offline(Grant),
+    /// Its client went away. The place stays its owner's: visitors would trust whoever came next.
+    Offline(Owner),
 }
 
 impl Holder {
@@ -71,13 +81,11 @@ impl Holder {
         }
     }
 
-    /// Whether somebody with this grant may have the place.
-    fn yields_to(&self, grant: &Grant) -> bool {
-        let held = match self {
-            Self::Live(tunnel) => tunnel.grant(),
-            Self::Offline(grant) => grant,
-        };
-        held.owner() == grant.owner() || held.is_over()
+    fn owner(&self) -> &Owner {
+        match self {
+            Self::Live(tunnel) => tunnel.owner(),
+            Self::Offline(owner) => owner,
+        }
     }
 }
 
@@ -127,16 +135,16 @@ impl Registry {
         slots.any(|slot| slot.holder.live().is_some())
     }
 
-    /// Whether a grant's owner may have these places.
-    pub(crate) fn check(&self, places: &[Place], grant: &Grant) -> Result<(), NotInserted> {
-        self.read().check(places, grant)
+    /// Whether an owner may have these places.
+    pub(crate) fn check(&self, places: &[Place], owner: &Owner) -> Result<(), NotInserted> {
+        self.read().check(places, owner)
     }
 
     /// Registers a tunnel at its places until the registration is dropped. Of one owner the newest
     /// wins: an older tunnel at one of the places is closed.
     pub(crate) fn insert(&self, tunnel: &Tunnel) -> Result<Registration, NotInserted> {
         let mut places = self.write();
-        places.check(tunnel.places(), tunnel.grant())?;
+        places.check(tunnel.places(), tunnel.owner())?;
         let replaced = places.live_at(tunnel.places());
         if replaced.is_empty() && places.live >= self.most {
             return Err(NotInserted::Full);
@@ -195,9 +203,9 @@ impl Registry {
 }
 
 impl Places {
-    fn check(&self, places: &[Place], grant: &Grant) -> Result<(), NotInserted> {
+    fn check(&self, places: &[Place], owner: &Owner) -> Result<(), NotInserted> {
         let mut slots = places.iter().filter_map(|place| self.slots.get(place));
-        if slots.all(|slot| slot.holder.yields_to(grant)) {
+        if slots.all(|slot| slot.holder.owner() == owner) {
             Ok(())
         } else {
             Err(NotInserted::Taken)
@@ -242,7 +250,7 @@ impl Places {
                 continue;
             };
             self.live -= usize::from(slot.first().is_some());
-            slot.holder = Holder::Offline(tunnel.grant().clone());
+            slot.holder = Holder::Offline(tunnel.owner().clone());
             self.offline.insert(key, place.clone());
         }
         while self.offline.len() > most
@@ -254,8 +262,8 @@ impl Places {
 
     fn forget(&mut self, owner: &Owner, place: &Place) {
         if let Some(slot) = self.slots.get(place)
-            && let Holder::Offline(grant) = &slot.holder
-            && grant.owner() == owner
+            && let Holder::Offline(holder) = &slot.holder
+            && holder == owner
         {
             self.offline.remove(&slot.key);
             self.slots.remove(place);

@@ -1,0 +1,199 @@
+//! What our client asks our relay to serve: a name, a host, and what comes of it.
+
+use std::fs;
+
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::process::Command;
+
+use crate::support::{Answer, Origin, Program, RelayProgram, Seen, eventually, output, raw};
+
+#[tokio::test]
+async fn a_name_is_served_by_its_host_and_by_the_api() {
+    let setup = Setup::start(&["--domain", "tunnel.test"]).await;
+    let (_client, url) = setup.client("k-ana", &["--name", "blog"]).await;
+    let port = setup.relay.address.port();
+    assert_eq!(url, format!("http://blog.tunnel.test:{port}"));
+    let visitor = setup.visit("Host: Blog.Tunnel.Test", "/a?b").await;
+    assert_eq!(visitor.text(), "the app");
+    let seen = setup.origin.last();
+    assert_eq!(
+        (seen.target(), &*seen.field("host")),
+        ("/a?b", &["Blog.Tunnel.Test"][..])
+    );
+
+    let owner = setup.api("k-ana", "/mirrors/blog/a?b").await;
+    assert_eq!(owner.text(), "the app");
+    let seen = setup.origin.last();
+    // The local server's own, which none of its checks refuses.
+    assert_eq!(seen.field("host"), [setup.origin.address.to_string()]);
+    assert_eq!(seen.field("x-ggrok-token"), [""; 0]);
+    let listed = setup.api("k-ana", "/mirrors").await;
+    let listed: Value = serde_json::from_slice(&listed.body).unwrap();
+    assert_eq!(listed[0]["host"], "blog.tunnel.test");
+    assert_eq!(
+        (&listed[0]["dialect"], &listed[0]["calls"]),
+        (&"ggrok.v2".into(), &2.into())
+    );
+}
+
+#[tokio::test]
+async fn a_mirror_by_magic_mirrors_flags_is_not_public() {
+    let setup = Setup::start(&["--domain", "tunnel.test"]).await;
+    let remote = format!("ws://{}/_ggrok/mirror", setup.relay.address);
+    let local = format!("http://{}", setup.origin.address);
+    let mut command = Program::command("ggrok-client");
+    command
+        .args(["-remote", &remote, "-name", "secret", "-local", &local])
+        .args(["-apikey", "k-ana", "--json"])
+        .env("SAFE", "true");
+    let mut client = Program::start(&mut command);
+    let ready = client.line_with("ready").await;
+    let path = "/_ggrok/mirrors/secret/";
+    assert!(
+        ready.contains(&format!("http://{}{path}", setup.relay.address)),
+        "{ready}"
+    );
+    assert_eq!(
+        setup.api("k-ana", "/mirrors/secret/").await.text(),
+        "the app"
+    );
+    let visitor = setup.visit("Host: secret.tunnel.test", "/").await;
+    assert_eq!(
+        (visitor.status(), visitor.error()),
+        (404, Some("unknown-host"))
+    );
+    let other = setup.api("k-ben", "/mirrors/secret/").await;
+    assert_eq!(
+        (other.status(), other.error()),
+        (404, Some("unknown-mirror"))
+    );
+}
+
+#[tokio::test]
+async fn another_host_is_served_where_the_owner_may() {
+    let setup = Setup::start(&[]).await;
+    let (_client, url) = setup.client("k-ana", &["--host", "app.ana.test"]).await;
+    let port = setup.relay.address.port();
+    assert_eq!(url, format!("http://app.ana.test:{port}"));
+    assert_eq!(
+        setup.visit("Host: app.ana.test", "/").await.text(),
+        "the app"
+    );
+
+    let (code, error) = setup.refused("k-ben", &["--host", "app.ana.test"]).await;
+    assert_eq!(code, Some(4));
+    assert!(error.contains("does not allow this host"), "{error}");
+}
+
+#[tokio::test]
+async fn clients_end_where_another_owner_was_first_and_where_the_owner_ends_them() {
+    let setup = Setup::start(&["--domain", "tunnel.test"]).await;
+    let (mut client, _) = setup.client("k-ana", &["--name", "blog"]).await;
+    let (code, error) = setup.refused("k-ben", &["--name", "blog"]).await;
+    assert_eq!(code, Some(4));
+    assert!(error.contains("belongs to another owner"), "{error}");
+
+    let request = "DELETE /_ggrok/mirrors/blog HTTP/1.1\r\nHost: x\r\nX-Ggrok-Token: k-ana\r\nConnection: close\r\n\r\n";
+    assert_eq!(raw(setup.relay.address, request).await.status(), 204);
+    assert_eq!(client.ended().await.code(), Some(6));
+}
+
+#[tokio::test]
+async fn a_client_ends_when_its_token_is_revoked() {
+    let setup = Setup::start(&[]).await;
+    let (mut ana, _) = setup.client("k-ana", &["--name", "blog"]).await;
+    let (_ben, _) = setup.client("k-ben", &["--name", "blog"]).await;
+    let tokens = fs::read_to_string(setup.tokens()).unwrap();
+    let (_, bens) = tokens.split_at(tokens.rfind("[[token]]").unwrap());
+    fs::write(setup.tokens(), bens).unwrap();
+    assert_eq!(ana.ended().await.code(), Some(4));
+    let answer = eventually("her token is refused", async || {
+        let answer = setup.api("k-ana", "/mirrors").await;
+        (answer.status() == 401).then_some(answer)
+    });
+    assert_eq!(answer.await.error(), Some("wrong-token"));
+    assert_eq!(setup.api("k-ben", "/mirrors/blog/").await.text(), "the app");
+}
+
+/// A relay program that knows Ana and Ben, and a local server.
+struct Setup {
+    relay: RelayProgram,
+    origin: Origin,
+    folder: TempDir,
+}
+
+impl Setup {
+    async fn start(args: &[&str]) -> Self {
+        let folder = TempDir::new().unwrap();
+        let file = folder.path().join("tokens.toml");
+        fs::write(&file, TOKENS).unwrap();
+        let relay = RelayProgram::start(|command| {
+            command.arg("--tokens-file").arg(&file).args(args);
+        })
+        .await;
+        let origin = Origin::start(|_: &Seen| {
+            b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\nthe app".to_vec()
+        })
+        .await;
+        Self {
+            relay,
+            origin,
+            folder,
+        }
+    }
+
+    fn tokens(&self) -> std::path::PathBuf {
+        self.folder.path().join("tokens.toml")
+    }
+
+    fn command(&self, token: &str, args: &[&str]) -> Command {
+        let mut command = Program::command("ggrok-client");
+        command
+            .args(["--json", "--server", &self.relay.address.to_string()])
+            .args(["--local", &self.origin.address.to_string()])
+            .args(args)
+            .env("GGROK_TOKEN", token);
+        command
+    }
+
+    /// A client that was let in, and the address that it tells.
+    async fn client(&self, token: &str, args: &[&str]) -> (Program, String) {
+        let mut client = Program::start(&mut self.command(token, args));
+        let ready = client.line_with("ready").await;
+        let ready: Value = serde_json::from_str(&ready).unwrap();
+        (client, ready["url"].as_str().unwrap().to_owned())
+    }
+
+    /// How a client ends that is not let in.
+    async fn refused(&self, token: &str, args: &[&str]) -> (Option<i32>, String) {
+        let (code, _, error) = output(&mut self.command(token, args)).await;
+        (code, error)
+    }
+
+    async fn visit(&self, host: &str, target: &str) -> Answer {
+        let request = format!("GET {target} HTTP/1.1\r\n{host}\r\nConnection: close\r\n\r\n");
+        raw(self.relay.address, request).await
+    }
+
+    async fn api(&self, token: &str, path: &str) -> Answer {
+        let request = format!(
+            "GET /_ggrok{path} HTTP/1.1\r\nHost: x\r\nX-Ggrok-Token: {token}\r\nConnection: close\r\n\r\n"
+        );
+        raw(self.relay.address, request).await
+    }
+}
+
+/// The tokens `k-ana` and `k-ben`.
+const TOKENS: &str = r#"
+[[token]]
+owner = "ana"
+sha256 = "49edee696342ee7862c987b7bdce7919ad5d7b9db8e61d53b514755d0c2da000"
+names = ["*"]
+hosts = ["*.ana.test"]
+
+[[token]]
+owner = "ben"
+sha256 = "84d0f0b0294023f97c56254e4fb4c590506881af6bfb0b7c31ffcf95167d9c31"
+names = ["*"]
+"#;
