@@ -59,15 +59,18 @@ async fn a_prometheus_is_reached_by_its_name_and_by_its_host() {
             .contains("\nprometheus_build_info{")
     );
 
-    let direct = graph(&browser, &format!("http://{}", prometheus.address)).await;
-    let shown = graph(&browser, &url).await;
-    assert!(direct.len() > 20, "{direct:#?}");
+    // Debian's has the older page alone, others the newer.
+    let classic = get(prometheus.address, "/classic/graph").await.status() == 200;
+    let path = if classic { "/classic/graph" } else { "/graph" };
+    let direct = graph(&browser, &format!("http://{}", prometheus.address), path).await;
+    let shown = graph(&browser, &url, path).await;
+    assert!(direct.len() > 5, "{direct:#?}");
     assert_eq!(shown, direct);
 }
 
 /// Opens the page that draws a query, and returns what became of each of its requests.
-async fn graph(browser: &Browser, url: &str) -> BTreeMap<String, u64> {
-    let graph = format!("{url}/classic/graph?g0.expr=up&g0.tab=1");
+async fn graph(browser: &Browser, url: &str, path: &str) -> BTreeMap<String, u64> {
+    let graph = format!("{url}{path}?g0.expr=up&g0.tab=1");
     let page = Page {
         until: "td:has-text(\"ana-home\")",
         hosts: &["prometheus.tunnel.test"],
