@@ -1,11 +1,11 @@
 //! What a client asks its relay to serve.
 
-mod name;
+mod host;
 
-use ggrok_protocol::{Dialect, REGISTER_PATH};
+use ggrok_protocol::{Dialect, MIRROR_PATH, MirrorName, REGISTER_PATH};
 use http::uri::PathAndQuery;
 
-pub use self::name::{HostName, MirrorName, NameError};
+pub use self::host::{BadHostName, HostName};
 
 /// What a client asks its relay to serve.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -89,9 +89,6 @@ impl Mirror {
         format!("{path}{joint}name={name}{public}")
     }
 }
-
-/// Where a relay of ours takes mirrors.
-const MIRROR_PATH: &str = "/_ggrok/mirror";
 
 #[cfg(test)]
 mod tests {

@@ -14,8 +14,8 @@ use rustls::pki_types::CertificateDer;
 use tower_service::Service;
 
 use crate::{
-    AddressError, Claim, Config, Event, LocalAddress, LocalService, Mirror, NameError,
-    RelayAddress, RunError, Token, Upstream, run,
+    AddressError, BadHostName, BadMirrorName, Claim, Config, Event, LocalAddress, LocalService,
+    Mirror, RelayAddress, RunError, Token, Upstream, run,
 };
 
 /// A client that is described step by step, and then runs: [`serve`](Self::serve) publishes a
@@ -95,7 +95,7 @@ impl Client {
     ///
     /// # Errors
     /// What is wrong with the name.
-    pub fn name(self, name: &str) -> Result<Self, NameError> {
+    pub fn name(self, name: &str) -> Result<Self, BadMirrorName> {
         let mirror = Mirror::new(name.parse()?);
         Ok(self.claim(Claim::Mirror(mirror)))
     }
@@ -104,7 +104,7 @@ impl Client {
     ///
     /// # Errors
     /// What is wrong with the host.
-    pub fn host(self, host: &str) -> Result<Self, NameError> {
+    pub fn host(self, host: &str) -> Result<Self, BadHostName> {
         let claim = Claim::OtherHost(host.parse()?);
         Ok(self.claim(claim))
     }

@@ -24,12 +24,12 @@ mod upgrade;
 mod upstream;
 
 pub use address::{AddressError, LocalAddress, RelayAddress};
-pub use claim::{Claim, HostName, Mirror, MirrorName, NameError};
+pub use claim::{BadHostName, Claim, HostName, Mirror};
 pub use client::{Builder, Client};
 pub use config::{Config, Token};
 pub use error::{ConnectError, RunError};
 pub use event::Event;
-pub use ggrok_protocol::{Dialect, Limits};
+pub use ggrok_protocol::{BadMirrorName, Dialect, Limits, MirrorName};
 pub use remote::RemoteAddress;
 pub use run::run;
 pub use upstream::{LocalService, Upstream};

@@ -1,12 +1,10 @@
 //! Where visitors reach a tunnel, by what the relay says in its answer to the handshake.
 
+use ggrok_protocol::ADDRESS_HEADER;
 use http::uri::{Authority, PathAndQuery};
-use http::{HeaderMap, HeaderName, HeaderValue, Uri};
+use http::{HeaderMap, HeaderValue, Uri};
 
 use crate::{Claim, Config, ConnectError, RelayAddress};
-
-/// A URI reference (RFC 3986, section 4.1) in a relay's answer: `//HOST/` or `/PATH`.
-const ADDRESS_HEADER: HeaderName = HeaderName::from_static("x-ggrok-address");
 
 /// The URL where visitors reach what was claimed. A relay that does not tell is one of the
 /// originals, or ours from before it could.

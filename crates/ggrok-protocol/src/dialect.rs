@@ -4,10 +4,6 @@ use std::fmt;
 
 use http::HeaderValue;
 
-/// Where a client registers: a WebSocket handshake at this path of the relay. The Host of that
-/// handshake is the host that the client serves.
-pub const REGISTER_PATH: &str = "/$$ggrok";
-
 /// What is spoken over a tunnel's WebSocket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]

@@ -27,6 +27,7 @@ mod limits;
 mod message;
 mod pulse;
 mod refusal;
+mod registration;
 mod splice;
 mod tunnel;
 mod unary;
@@ -34,7 +35,7 @@ mod v2;
 mod wire;
 
 pub use body::TunnelBody;
-pub use dialect::{Dialect, REGISTER_PATH};
+pub use dialect::Dialect;
 pub use error::{
     BodyError, CallError, DecodeError, EncodeError, ResetCode, SessionError, TransportError,
 };
@@ -42,5 +43,6 @@ pub use headers::{remove_hop_by_hop, requested_upgrade};
 pub use limits::Limits;
 pub use message::{Ending, Message, Transport};
 pub use refusal::{ERROR_HEADER, Refusal};
+pub use registration::{ADDRESS_HEADER, BadMirrorName, MIRROR_PATH, MirrorName, REGISTER_PATH};
 pub use splice::{SocketBody, SocketFeed, socket_body, splice};
 pub use tunnel::{Arrival, Incoming, IncomingCall, Responder, Session, Tunnel, accept, open};

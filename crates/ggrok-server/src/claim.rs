@@ -12,14 +12,17 @@ use crate::error::RelayError;
 use crate::host::Host;
 use crate::place::Place;
 use crate::visitor::Visit;
-use crate::{Grant, Name, Owner};
+use crate::{Grant, MirrorName, Owner};
 
 /// What a client asks to serve.
 pub(crate) enum Claim {
     /// Visitors of a host. `is_told`: of another one than the handshake's.
     Host { host: Host, is_told: bool },
     /// An owner's calls, and where it is public, the visitors of a host too.
-    Mirror { name: Name, host: Option<Host> },
+    Mirror {
+        name: MirrorName,
+        host: Option<Host>,
+    },
 }
 
 /// The query of a host's registration.
@@ -60,7 +63,7 @@ impl Claim {
     pub(crate) fn of_mirror(app: &App, head: &Parts) -> Result<Self, RelayError> {
         let Query(MirrorQuery { name, public }) =
             Query::try_from_uri(&head.uri).map_err(|_| RelayError::BadName)?;
-        let name: Name = name.parse().map_err(|_| RelayError::BadName)?;
+        let name: MirrorName = name.parse().map_err(|_| RelayError::BadName)?;
         let domain = app.config.domain.as_ref().filter(|_| public);
         let host = domain.map(|domain| domain.of_name(&name)).transpose();
         let host = host.map_err(|_| RelayError::BadName)?;

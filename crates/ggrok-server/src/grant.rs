@@ -6,7 +6,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::host::Host;
-use crate::{Name, Owner, Pattern};
+use crate::{MirrorName, Owner, Pattern};
 
 /// Who somebody is, and what they may have at the relay. Clones are the same grant.
 #[derive(Clone, Debug)]
@@ -85,7 +85,7 @@ impl Grant {
         self.revoked.run_until_cancelled(expired).await;
     }
 
-    pub(crate) fn allows_name(&self, name: &Name) -> bool {
+    pub(crate) fn allows_name(&self, name: &MirrorName) -> bool {
         any(&self.names, name.as_str())
     }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use http::header::HOST;
 use http::{HeaderMap, Uri};
 
-use crate::Name;
+use crate::MirrorName;
 
 /// A host name or address, in lower case, without port and trailing dot.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -54,7 +54,7 @@ impl Host {
     }
 
     /// The host of a name in this domain.
-    pub(crate) fn of_name(&self, name: &Name) -> Result<Self, BadHost> {
+    pub(crate) fn of_name(&self, name: &MirrorName) -> Result<Self, BadHost> {
         Self::parse(&format!("{name}.{self}"))
     }
 }

@@ -52,7 +52,7 @@ mod grant;
 mod host;
 mod lent;
 mod mirrors;
-mod name;
+mod owner;
 mod pages;
 mod pattern;
 mod place;
@@ -70,10 +70,12 @@ mod visitor;
 pub use access::{Access, Authenticate, Denied, take_token};
 pub use config::Config;
 pub use event::Event;
-pub use ggrok_protocol::{BodyError, CallError, Dialect, Limits, TunnelBody};
+pub use ggrok_protocol::{
+    BadMirrorName, BodyError, CallError, Dialect, Limits, MirrorName, TunnelBody,
+};
 pub use grant::Grant;
 pub use host::{BadHost, Host};
-pub use name::{BadName, Name, Owner};
+pub use owner::Owner;
 pub use pattern::{BadPattern, Pattern};
 pub use relay::Relay;
 pub use serve::serve;

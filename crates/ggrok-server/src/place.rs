@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::host::Host;
-use crate::{Name, Owner};
+use crate::{MirrorName, Owner};
 
 /// A place at the relay that one tunnel has at a time.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -11,7 +11,7 @@ pub(crate) enum Place {
     /// What visitors of a host reach.
     Host(Host),
     /// What its owner reaches by name.
-    Mirror(Owner, Name),
+    Mirror(Owner, MirrorName),
 }
 
 impl fmt::Display for Place {

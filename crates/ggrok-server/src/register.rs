@@ -6,8 +6,8 @@ use std::time::SystemTime;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::{FromRequestParts, Request, State, WebSocketUpgrade};
 use axum::response::Response;
-use ggrok_protocol::{Dialect, Ending, Session, open};
-use http::header::{ACCEPT, HeaderName, ORIGIN};
+use ggrok_protocol::{ADDRESS_HEADER, Dialect, Ending, Session, open};
+use http::header::{ACCEPT, ORIGIN};
 use http::request::Parts;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
@@ -90,7 +90,7 @@ async fn admit(
     let seat = Seat::of(Tunnel::new(line, registered), &app.registry)?;
     let mut response = keep(app, upgrade, seat, session);
     if let Some(address) = address {
-        response.headers_mut().insert(ADDRESS, address);
+        response.headers_mut().insert(ADDRESS_HEADER, address);
     }
     Ok(response)
 }
@@ -158,9 +158,6 @@ async fn run(session: Session, socket: Socket, tunnel: &Tunnel, stop: &Cancellat
         Err(error) => tracing::warn!(%error, "a client was lost"),
     }
 }
-
-/// The field that tells a client where its tunnel can be reached.
-const ADDRESS: HeaderName = HeaderName::from_static("x-ggrok-address");
 
 /// A tunnel that has its places already, or waits for its handshake to take them over.
 struct Seat {

@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
 use crate::place::Place;
-use crate::{Name, Owner, Tunnel};
+use crate::{MirrorName, Owner, Tunnel};
 
 /// Which tunnel has which place. Clones are the same registry.
 #[derive(Clone)]
@@ -175,7 +175,7 @@ impl Registry {
     /// The mirrors of an owner, by their names.
     pub(crate) fn mirrors(&self, owner: &Owner) -> Vec<Tunnel> {
         let places = self.read();
-        let mut mirrors: Vec<(&Name, &Tunnel)> = places
+        let mut mirrors: Vec<(&MirrorName, &Tunnel)> = places
             .slots
             .iter()
             .filter_map(|(place, slot)| match place {

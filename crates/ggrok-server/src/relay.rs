@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use crate::app::App;
 use crate::place::Place;
-use crate::{Config, Event, Host, Name, Owner, Tunnel, mirrors};
+use crate::{Config, Event, Host, MirrorName, Owner, Tunnel, mirrors};
 
 /// A relay: the clients that registered with it, and the ways to reach them. Clones are the same
 /// relay; when the last one and its router are dropped, all tunnels close.
@@ -52,7 +52,7 @@ impl Relay {
 
     /// A mirror of an owner, where it is connected.
     #[must_use]
-    pub fn mirror(&self, owner: &Owner, name: &Name) -> Option<Tunnel> {
+    pub fn mirror(&self, owner: &Owner, name: &MirrorName) -> Option<Tunnel> {
         let place = Place::Mirror(owner.clone(), name.clone());
         self.0.registry.tunnel(&place).ok()
     }

@@ -15,7 +15,7 @@ use http_body::Body;
 use crate::host::Host;
 use crate::place::Place;
 use crate::seen::Seen;
-use crate::{Grant, Name, Owner};
+use crate::{Grant, MirrorName, Owner};
 
 /// One client's tunnel. Clones are the same tunnel.
 #[derive(Clone)]
@@ -58,7 +58,7 @@ impl Tunnel {
 
     /// Its name, where it is a mirror.
     #[must_use]
-    pub fn name(&self) -> Option<&Name> {
+    pub fn name(&self) -> Option<&MirrorName> {
         self.places().iter().find_map(|place| match place {
             Place::Mirror(_, name) => Some(name),
             Place::Host(_) => None,
