@@ -203,12 +203,15 @@ impl TunnelArgs {
     /// Puts flags, environment and saved settings together, in this order of precedence.
     pub(crate) fn config(&self) -> anyhow::Result<Config> {
         let saved = Settings::load()?;
+        let variable = |name: &str| env::var(name).ok();
+        let registration = self.registration.clone().or_environment(variable)?;
+        let local = self.local(registration.is_remote())?;
         let Registration {
             relay,
             is_saved_relay,
             claim,
-        } = self.registration.read(saved.server)?;
-        let mut config = Config::new(relay, self.local()?);
+        } = registration.read(saved.server)?;
+        let mut config = Config::new(relay, local);
         // The saved token is the saved relay's, and goes to no other.
         let saved_token = saved.token.filter(|_| is_saved_relay);
         let token = self.token.as_deref().or(saved_token.as_deref());
@@ -230,7 +233,7 @@ impl TunnelArgs {
         Ok(config)
     }
 
-    fn local(&self) -> anyhow::Result<LocalAddress> {
+    fn local(&self, is_remote: bool) -> anyhow::Result<LocalAddress> {
         let given = self.target.clone().or_else(|| self.local.clone());
         if let Some(address) = given.or_else(|| self.port.map(LocalAddress::port)) {
             return Ok(address);
@@ -239,7 +242,7 @@ impl TunnelArgs {
             Ok(address) => address
                 .parse()
                 .with_context(|| format!("GGROK_LOCAL is {address:?}")),
-            Err(_) if self.registration.is_remote() => bail!(
+            Err(_) if is_remote => bail!(
                 "which local server? Give its address, like --local http://localhost:9090: requests \
                  go there alone, and never where a remote says"
             ),

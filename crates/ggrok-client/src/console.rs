@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
-use ggrok_client::Event;
+use ggrok_client::{Event, printable};
 use serde_json::json;
 
 /// Standard output, written by a thread of its own: a terminal that is held or a pipe that nobody
@@ -99,11 +99,6 @@ fn style(status: u16) -> Style {
         _ => AnsiColor::Green,
     };
     color.on_default()
-}
-
-/// A text without control characters, by which a visitor or a relay could write to the terminal.
-fn printable(text: &str) -> String {
-    text.replace(char::is_control, "\u{fffd}")
 }
 
 /// An event as a line for a program.

@@ -16,9 +16,6 @@ pub enum RunError {
     /// Another client took over the host or name; fighting back would help neither.
     #[error("another client has taken over this address; this one ends")]
     Replaced,
-    /// The token is no longer valid.
-    #[error("the relay no longer takes this client's token")]
-    Revoked,
     /// The owner of the address closed the tunnel at the relay.
     #[error("the owner of this address has closed it at the relay")]
     Removed,

@@ -78,8 +78,7 @@ async fn tunnel(args: &TunnelArgs) -> ExitCode {
 const fn exit_code(error: &RunError) -> u8 {
     match error {
         RunError::Connect(ConnectError::NoRelay(_)) => 3,
-        RunError::Connect(ConnectError::Refused(_) | ConnectError::OwnHostAlone(_))
-        | RunError::Revoked => 4,
+        RunError::Connect(ConnectError::Refused(_) | ConnectError::OwnHostAlone(_)) => 4,
         RunError::Connect(
             ConnectError::Certificate(_) | ConnectError::Roots(_) | ConnectError::NotTls(_),
         ) => 5,

@@ -148,7 +148,6 @@ async fn ended(
 fn reason(ended: Result<Ending, SessionError>) -> Result<String, RunError> {
     match ended {
         Ok(Ending::Replaced) => Err(RunError::Replaced),
-        Ok(Ending::Revoked) => Err(RunError::Revoked),
         Ok(Ending::Removed) => Err(RunError::Removed),
         Ok(ending) => Ok(format!(
             "the relay closed the connection ({})",

@@ -35,7 +35,8 @@ pub enum Ending {
     TimedOut,
     /// Another client has taken over the host or the name.
     Replaced,
-    /// The key with which the client registered is no longer valid.
+    /// What the client's token granted has ended. The next handshake tells whether it grants anything
+    /// else.
     Revoked,
     /// The owner closed the tunnel at the relay.
     Removed,
@@ -86,7 +87,7 @@ impl Ending {
             Self::TooBig => "message over the limit",
             Self::TimedOut => "a call was not answered in time",
             Self::Replaced => "another client took over",
-            Self::Revoked => "the key is no longer valid",
+            Self::Revoked => "what the token granted has ended",
             Self::Removed => "closed by its owner",
             Self::Other(_) => "closed",
         }

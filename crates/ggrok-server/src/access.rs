@@ -13,7 +13,9 @@ use crate::{Grant, Tokens};
 
 /// Says whose a request is: of a client that registers, or of a program that reaches a mirror.
 ///
-/// [`Tokens`] does it for the relay's own program; an app that embeds the relay asks its own users.
+/// [`Tokens`] does it for the relay's own program; an app that embeds the relay asks its own users. It
+/// should go by a field that only a program can set, and not by a cookie, which a browser sends along
+/// for whatever page asks; the relay refuses what browsers say comes from another site.
 pub trait Authenticate: Send + Sync + 'static {
     /// Takes the credentials out of a request, and says what they grant. What is left in the request
     /// may go on to somebody else's program, so the credentials must not be.
@@ -39,7 +41,7 @@ pub enum Denied {
 /// Takes the token out of a request: `X-Ggrok-Token`, which leaves Authorization to the app behind
 /// the mirror, or else `Authorization: Bearer` (RFC 6750, section 2.1).
 pub fn take_token(headers: &mut HeaderMap) -> Option<HeaderValue> {
-    if let Some(token) = headers.remove(TOKEN) {
+    if let Some(token) = headers.remove(TOKEN_HEADER) {
         return Some(token);
     }
     let token = bearer(headers.get(AUTHORIZATION)?.as_bytes())?;
@@ -58,7 +60,7 @@ fn bearer(authorization: &[u8]) -> Option<HeaderValue> {
 }
 
 /// The field by which a program gives its token and keeps Authorization for the app.
-const TOKEN: HeaderName = HeaderName::from_static("x-ggrok-token");
+pub(crate) const TOKEN_HEADER: HeaderName = HeaderName::from_static("x-ggrok-token");
 
 /// Who may do what at a relay. Clones are the same.
 #[derive(Clone)]

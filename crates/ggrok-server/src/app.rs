@@ -30,7 +30,7 @@ pub(crate) struct App {
 impl App {
     pub(crate) fn new(config: Config, observer: Observer) -> Self {
         Self {
-            registry: Registry::new(config.tunnels),
+            registry: Registry::new(config.tunnels, config.tunnels_of_one),
             settled: Instant::now() + config.settling_time,
             config,
             observer,

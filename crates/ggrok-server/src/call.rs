@@ -11,6 +11,7 @@ use http::{Request, request};
 use http_body_util::BodyExt;
 use tokio::time::timeout;
 
+use crate::access::TOKEN_HEADER;
 use crate::app::App;
 use crate::error::RelayError;
 use crate::forwarded::Forwarded;
@@ -113,6 +114,8 @@ fn head(request: &mut Request<Body>, peer: Option<IpAddr>, trusted_hops: usize) 
     // and so have them removed.
     let forwarded = Forwarded::of(&head.headers, peer, trusted_hops);
     remove_hop_by_hop(&mut head.headers);
+    // The relay's own, wherever a program gives it.
+    head.headers.remove(TOKEN_HEADER);
     forwarded.set(&mut head.headers);
     if let Some(protocol) = upgrade {
         let upgrade = HeaderValue::from_static("upgrade");

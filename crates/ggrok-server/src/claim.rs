@@ -35,8 +35,7 @@ struct HostQuery {
 #[derive(Deserialize)]
 struct MirrorQuery {
     name: String,
-    #[serde(default)]
-    public: bool,
+    public: Option<String>,
 }
 
 impl Claim {
@@ -64,9 +63,15 @@ impl Claim {
         let Query(MirrorQuery { name, public }) =
             Query::try_from_uri(&head.uri).map_err(|_| RelayError::BadName)?;
         let name: MirrorName = name.parse().map_err(|_| RelayError::BadName)?;
+        let public = public.is_some_and(|public| !matches!(public.as_str(), "false" | "0"));
         let domain = app.config.domain.as_ref().filter(|_| public);
         let host = domain.map(|domain| domain.of_name(&name)).transpose();
         let host = host.map_err(|_| RelayError::BadName)?;
+        // The host by which clients and programs reach the relay itself is nobody's name.
+        let visit: Option<&Visit> = head.extensions.get();
+        if host.is_some() && host.as_ref() == visit.map(|visit| &visit.host) {
+            return Err(RelayError::Taken);
+        }
         Ok(Self::Mirror { name, host })
     }
 
@@ -80,15 +85,17 @@ impl Claim {
 
     /// Whether a grant allows it.
     pub(crate) fn check(&self, grant: &Grant) -> Result<(), RelayError> {
-        let allowed = match self {
-            Self::Host { host, .. } => grant.allows_host(host),
-            Self::Mirror { name, .. } => grant.allows_name(name),
+        let (allowed, host) = match self {
+            Self::Host { host, .. } => (grant.allows_host(host), Some(host)),
+            Self::Mirror { name, host } => (grant.allows_name(name), host.as_ref()),
         };
-        if allowed {
-            Ok(())
-        } else {
-            Err(RelayError::NotYours)
+        if !allowed {
+            return Err(RelayError::NotYours);
         }
+        if host.is_some_and(|host| grant.is_denied(host)) {
+            return Err(RelayError::Taken);
+        }
+        Ok(())
     }
 
     /// What the tunnel will have, where it is an owner's.

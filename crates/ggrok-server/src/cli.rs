@@ -93,7 +93,7 @@ pub(crate) struct RelayArgs {
     #[arg(long, env = "GGROK_DOMAIN")]
     domain: Option<Host>,
 
-    /// Let anybody register, as the original ggrok did
+    /// Let anybody register, as the original ggrok did, and reach, list and close every mirror
     #[arg(long, env = "GGROK_OPEN", value_parser = FalseyValueParser::new())]
     open: bool,
 
@@ -178,6 +178,10 @@ pub(crate) struct RelayArgs {
         value_name = "COUNT"
     )]
     tunnels: usize,
+
+    /// Clients of one owner at a time [default: 1000 with --tokens-file, else as many as --tunnels]
+    #[arg(long, env = "GGROK_OWNER_TUNNELS", value_name = "COUNT")]
+    owner_tunnels: Option<usize>,
 
     /// Largest body of a request or response, for clients that speak ggrok's own dialect
     #[arg(
@@ -269,6 +273,12 @@ impl RelayArgs {
         config.head_limit = bytes("--head-limit", self.head_limit)?;
         config.connections = self.connections;
         config.tunnels = self.tunnels;
+        let of_one = if self.tokens_file.is_some() {
+            1000
+        } else {
+            self.tunnels
+        };
+        config.tunnels_of_one = self.owner_tunnels.unwrap_or(of_one);
         if self.frame_limit < ByteSize::kib(128) {
             bail!("--frame-limit is at least 128KiB: frames of data have 64KiB, and a head");
         }

@@ -6,7 +6,8 @@ use ggrok_protocol::Limits;
 
 use crate::{Access, Host};
 
-/// The settings of a relay.
+/// The settings of a relay. Where an app embeds it, those of connections are the app's own:
+/// `idle_timeout`, `grace_period` and `connections` change nothing there.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Who may register, and reach mirrors.
@@ -32,6 +33,8 @@ pub struct Config {
     /// Clients that may be registered at a time, and hosts and names that are remembered for their
     /// owners without one.
     pub tunnels: usize,
+    /// Clients that one owner may have registered at a time.
+    pub tunnels_of_one: usize,
     /// The bounds of each tunnel.
     pub limits: Limits,
 }
@@ -50,6 +53,7 @@ impl Config {
             settling_time: Duration::from_secs(5),
             connections: 4096,
             tunnels: 10_000,
+            tunnels_of_one: 10_000,
             limits: Limits::default(),
         }
     }

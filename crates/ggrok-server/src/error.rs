@@ -127,7 +127,7 @@ impl RelayError {
             Self::NoAnswer => (S::SERVICE_UNAVAILABLE, "no-answer",
                 "The relay cannot find out whose the token is at the moment."),
             Self::FromPage => (S::FORBIDDEN, "from-a-page",
-                "A page in a browser cannot register as a client."),
+                "A page of another site in a browser cannot register as a client, nor reach a mirror."),
             Self::TransferCoding => (S::NOT_IMPLEMENTED, "transfer-coding",
                 "The relay takes no transfer coding of a request body but chunked."),
             Self::NotWebSocket => (S::UPGRADE_REQUIRED, "not-a-websocket",

@@ -56,13 +56,15 @@ impl Forwarded {
 }
 
 /// Removes what an app may take for our fields, or for the machine's own settings. CGI and its heirs
-/// read `X_Forwarded_For` as `X-Forwarded-For`, and `Proxy` as the variable HTTP_PROXY.
+/// read `X_Forwarded_For` as `X-Forwarded-For`, and `Proxy` as the variable HTTP_PROXY. A token of the
+/// relay's under such a name is a token still.
 fn remove_aliases(headers: &mut HeaderMap) {
     headers.remove(FORWARDED);
     headers.remove("proxy");
     let is_alias = |name: &&HeaderName| {
         let name = name.as_str();
-        name.contains('_') && name.replace('_', "-").starts_with("x-forwarded-")
+        let read = name.replace('_', "-");
+        name.contains('_') && (read.starts_with("x-forwarded-") || read == "x-ggrok-token")
     };
     let aliases: Vec<HeaderName> = headers.keys().filter(is_alias).cloned().collect();
     for alias in aliases {
@@ -178,6 +180,7 @@ mod tests {
         let mut headers: HeaderMap = [
             "x_forwarded_for",
             "x-forwarded_proto",
+            "x_ggrok_token",
             "forwarded",
             "proxy",
             "x_other",

@@ -1,5 +1,7 @@
 //! What the relay grants to whoever gave a valid token.
 
+use std::future::pending;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tokio::time::sleep;
@@ -16,6 +18,8 @@ pub struct Grant {
     hosts: Vec<Pattern>,
     expires: Option<SystemTime>,
     revoked: CancellationToken,
+    /// Hosts that are kept for an owner.
+    reserved: Arc<Vec<(String, Owner)>>,
 }
 
 impl Grant {
@@ -28,6 +32,7 @@ impl Grant {
             hosts: Vec::new(),
             expires: None,
             revoked: CancellationToken::new(),
+            reserved: Arc::default(),
         }
     }
 
@@ -62,6 +67,10 @@ impl Grant {
         Self { revoked, ..self }
     }
 
+    pub(crate) fn with_reserved(self, reserved: Arc<Vec<(String, Owner)>>) -> Self {
+        Self { reserved, ..self }
+    }
+
     /// Whose the grant is.
     #[must_use]
     pub const fn owner(&self) -> &Owner {
@@ -77,9 +86,12 @@ impl Grant {
     /// Waits for the grant's end. Cancel-safe.
     pub(crate) async fn ended(&self) {
         let expired = async {
-            while !self.is_over() {
+            while let Some(left) = self.left().filter(|left| !left.is_zero()) {
                 // In steps, because the system's clock may be set meanwhile.
-                sleep(self.left().unwrap_or(STEP).min(STEP)).await;
+                sleep(left.min(STEP)).await;
+            }
+            if self.expires.is_none() {
+                pending().await
             }
         };
         self.revoked.run_until_cancelled(expired).await;
@@ -91,6 +103,15 @@ impl Grant {
 
     pub(crate) fn allows_host(&self, host: &Host) -> bool {
         any(&self.hosts, host.as_str())
+    }
+
+    /// Whether a host is kept for other owners.
+    pub(crate) fn is_denied(&self, host: &Host) -> bool {
+        let keepers = self.reserved.iter();
+        let mut keepers = keepers
+            .filter(|(reserved, _)| reserved == host.as_str())
+            .peekable();
+        keepers.peek().is_some() && keepers.all(|(_, owner)| *owner != self.owner)
     }
 
     /// The time until the grant expires, where it does.

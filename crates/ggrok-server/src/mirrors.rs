@@ -11,10 +11,10 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 use bytes::Bytes;
 use futures_util::stream;
-use http::header::ACCEPT;
+use http::header::{ACCEPT, HOST, ORIGIN};
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Method, StatusCode, Uri};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use serde::Serialize;
 
 use crate::app::App;
@@ -47,6 +47,9 @@ impl FromRequestParts<Arc<App>> for Caller {
 
     async fn from_request_parts(head: &mut Parts, app: &Arc<App>) -> Result<Self, Response> {
         let accept = head.headers.get(ACCEPT).cloned();
+        if is_from_elsewhere(&head.headers) {
+            return Err(RelayError::FromPage.response(accept.as_ref()));
+        }
         match app.config.access.authenticate(head).await {
             Ok(grant) => Ok(Self {
                 owner: grant.owner().clone(),
@@ -175,6 +178,9 @@ async fn reach(State(app): State<Arc<App>>, mut request: Request) -> Response {
 /// Finds out which mirror a call is for, and leaves the request that goes there.
 async fn admit(app: &App, request: &mut Request) -> Result<Place, RelayError> {
     visitor::check(request, app.config.head_limit)?;
+    if is_from_elsewhere(request.headers()) {
+        return Err(RelayError::FromPage);
+    }
     let (mut head, body) = std::mem::take(request).into_parts();
     let granted = app.config.access.authenticate(&mut head).await;
     *request = Request::from_parts(head, body);
@@ -189,6 +195,24 @@ async fn admit(app: &App, request: &mut Request) -> Result<Place, RelayError> {
     let target = PathAndQuery::try_from(target).map_err(|_| RelayError::BadTarget)?;
     *request.uri_mut() = Uri::from(target);
     Ok(place)
+}
+
+/// Whether a browser sent the request for a page of another site. Such a page must not use what the
+/// browser reaches, an open relay or a cookie. Browsers tell by Sec-Fetch-Site where the connection is
+/// safe, and by Origin elsewhere.
+fn is_from_elsewhere(headers: &HeaderMap) -> bool {
+    if let Some(site) = headers.get("sec-fetch-site") {
+        return site != "same-origin" && site != "none";
+    }
+    let Some(origin) = headers.get(ORIGIN) else {
+        return false;
+    };
+    let origin = origin
+        .to_str()
+        .ok()
+        .and_then(|origin| origin.split_once("://"));
+    let host = headers.get(HOST).and_then(|host| host.to_str().ok());
+    origin.map(|(_, authority)| authority) != host
 }
 
 /// The mirror of an owner that a target names.
@@ -206,7 +230,8 @@ fn split(target: &str) -> Option<(&str, &str)> {
 
 #[cfg(test)]
 mod tests {
-    use super::split;
+    use super::{is_from_elsewhere, split};
+    use http::HeaderMap;
 
     #[test]
     fn splits_the_name_from_a_target_that_stays_as_it_is() {
@@ -219,5 +244,43 @@ mod tests {
             assert_eq!(split(target), Some((name, rest)));
         }
         assert_eq!(split("/mirror"), None);
+    }
+
+    #[test]
+    fn knows_the_pages_of_other_sites() {
+        for (fields, expected) in [
+            (&[("host", "a.example")][..], false),
+            (
+                &[("host", "a.example"), ("origin", "https://a.example")],
+                false,
+            ),
+            (
+                &[("host", "a.example"), ("origin", "https://b.example")],
+                true,
+            ),
+            (&[("host", "a.example"), ("origin", "null")], true),
+            (
+                &[
+                    ("origin", "https://a.example"),
+                    ("sec-fetch-site", "cross-site"),
+                ],
+                true,
+            ),
+            (
+                &[
+                    ("origin", "https://a.example"),
+                    ("sec-fetch-site", "same-origin"),
+                ],
+                false,
+            ),
+            (&[("sec-fetch-site", "same-site")], true),
+            (&[("sec-fetch-site", "none")], false),
+        ] {
+            let mut headers = HeaderMap::new();
+            for (name, value) in fields {
+                headers.insert(*name, value.parse().unwrap());
+            }
+            assert_eq!(is_from_elsewhere(&headers), expected, "{fields:?}");
+        }
     }
 }

@@ -27,6 +27,11 @@ impl Pattern {
         }
     }
 
+    /// The one text that it matches, where it is one.
+    pub(crate) fn exact(&self) -> Option<&str> {
+        self.end.is_none().then_some(&self.start)
+    }
+
     /// Whether the pattern matches a text in lower case.
     #[must_use]
     pub fn matches(&self, text: &str) -> bool {

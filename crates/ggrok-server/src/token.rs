@@ -1,6 +1,6 @@
 //! `token new`: makes a token and the entry that a file of tokens has of it.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, ensure};
 use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
@@ -48,7 +48,8 @@ pub(crate) fn new(new: &NewToken) -> anyhow::Result<()> {
 
 fn entry(new: &NewToken, token: &str, now: SystemTime) -> anyhow::Result<String> {
     let expires = new.expires_in.map(|time| {
-        let at = now.checked_add(time).context("--expires-in is too long")?;
+        let at = now.checked_add(time).filter(|at| *at < last());
+        let at = at.context("--expires-in is too long")?;
         let at = humantime::format_rfc3339_seconds(at).to_string();
         at.parse().context("--expires-in is too long")
     });
@@ -62,6 +63,40 @@ fn entry(new: &NewToken, token: &str, now: SystemTime) -> anyhow::Result<String>
     Ok(toml::to_string(&File { token: [entry] })?)
 }
 
+/// The end of the year 9999, which is as far as a written time goes.
+fn last() -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(253_402_300_799)
+}
+
 fn texts(patterns: &[Pattern]) -> Vec<String> {
     patterns.iter().map(ToString::to_string).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::entry;
+    use crate::cli::NewToken;
+    use std::time::{Duration, SystemTime};
+
+    fn new(expires_in: Duration) -> NewToken {
+        NewToken {
+            owner: "an\"a".to_owned(),
+            names: vec!["*".parse().unwrap()],
+            hosts: Vec::new(),
+            expires_in: Some(expires_in),
+        }
+    }
+
+    #[test]
+    fn writes_an_entry_that_expires() {
+        let year = Duration::from_secs(365 * 86400);
+        let written = entry(&new(year), "ggrok_x", SystemTime::UNIX_EPOCH).unwrap();
+        assert!(
+            written.contains("expires = 1971-01-01T00:00:00Z"),
+            "{written}"
+        );
+        assert!(!written.contains("ggrok_x"), "{written}");
+        assert!(entry(&new(year * 9000), "ggrok_x", SystemTime::now()).is_err());
+        assert!(entry(&new(Duration::MAX), "ggrok_x", SystemTime::now()).is_err());
+    }
 }

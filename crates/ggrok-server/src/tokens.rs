@@ -2,21 +2,23 @@
 
 mod file;
 
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 use std::{fmt, io};
 
 use http::request::Parts;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq;
+use tokio::task::spawn_blocking;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 pub use self::file::BadTokens;
 use crate::access::take_token;
-use crate::{Authenticate, Denied, Grant};
+use crate::{Authenticate, Denied, Grant, Owner};
 
 /// The SHA-256 of a token. The token itself is not kept.
 pub(crate) type Digest = [u8; 32];
@@ -27,7 +29,7 @@ pub struct Tokens(Arc<Inner>);
 
 struct Inner {
     /// The one that grants everything, where there is one.
-    master: Option<Token>,
+    master: Option<Digest>,
     path: Option<PathBuf>,
     table: RwLock<Table>,
 }
@@ -36,13 +38,13 @@ struct Inner {
 #[derive(Default)]
 struct Table {
     text: String,
-    tokens: Vec<Token>,
+    tokens: HashMap<Digest, Token>,
+    /// Hosts that an entry names in full, and whose. No other owner gets them.
+    reserved: Arc<Vec<(String, Owner)>>,
 }
 
-/// One token, by its digest.
-#[derive(Clone)]
+/// What one token grants.
 struct Token {
-    digest: Digest,
     grant: Grant,
     /// The entry of the file that it stands for. Where that has changed, what was granted before
     /// ends.
@@ -64,17 +66,17 @@ impl Tokens {
     /// Where the file cannot be read, or is no file of tokens.
     pub fn open(path: PathBuf, master: Option<&str>) -> Result<Self, TokensError> {
         let text = read(&path)?;
-        let tokens = file::parse(&text)?.into_iter().map(Token::new).collect();
-        Ok(Self::new(master, Some(path), Table { text, tokens }))
+        let entries = file::parse(&text)?;
+        let table = Table {
+            reserved: reserved(&entries),
+            tokens: entries.into_iter().map(Token::new).collect(),
+            text,
+        };
+        Ok(Self::new(master, Some(path), table))
     }
 
     fn new(master: Option<&str>, path: Option<PathBuf>, table: Table) -> Self {
-        let master = master.map(|token| Token {
-            digest: digest(token.as_bytes()),
-            grant: Grant::everything(),
-            entry: file::Entry::default(),
-            revoked: CancellationToken::new(),
-        });
+        let master = master.map(|token| digest(token.as_bytes()));
         Self(Arc::new(Inner {
             master,
             path,
@@ -83,22 +85,30 @@ impl Tokens {
     }
 
     /// Reads the file again whenever it changes, for as long as it is awaited. A token that is gone
-    /// or granted something else ends the tunnels that were registered with it. A file that is
-    /// damaged or missing changes nothing, and is logged.
+    /// or grants something else ends the tunnels that were registered with it. A file that is
+    /// damaged, missing or empty changes nothing, and is logged.
     pub async fn watch(&self) -> Infallible {
         let Some(path) = self.0.path.clone() else {
             return std::future::pending().await;
         };
         let mut rounds = interval(ROUND);
         rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut before = None;
         let mut complained = None;
         loop {
             rounds.tick().await;
             let reading = path.clone();
-            let read = tokio::task::spawn_blocking(move || read(&reading)).await;
-            let changed = match read {
-                Ok(read) => read.and_then(|text| self.take(text)),
-                Err(_) => continue,
+            let Ok(text) = spawn_blocking(move || read(&reading)).await else {
+                continue;
+            };
+            let changed = match text {
+                // Not before it stays what it is: somebody may be writing it.
+                Ok(text) if before.as_ref() != Some(&text) => {
+                    before = Some(text);
+                    continue;
+                }
+                Ok(text) => self.take(text),
+                Err(error) => Err(error),
             };
             let complaint = changed.err().map(|error| error.to_string());
             if let Some(error) = complaint.as_ref().filter(|_| complaint != complained) {
@@ -111,56 +121,77 @@ impl Tokens {
 
     /// Takes the text of the file over, where it has changed.
     fn take(&self, text: String) -> Result<(), TokensError> {
-        let mut table = self.0.table.write().unwrap_or_else(PoisonError::into_inner);
-        if table.text == text {
+        if self.table().text == text {
             return Ok(());
         }
         let entries = file::parse(&text)?;
+        if entries.is_empty() {
+            return Err(TokensError::Empty);
+        }
+        let reserved = reserved(&entries);
+        let mut table = self.0.table.write().unwrap_or_else(PoisonError::into_inner);
         let mut before = std::mem::take(&mut table.tokens);
         for entry in entries {
             // One that says what it said goes on to grant what it has granted.
-            let same = before.iter().position(|token| token.entry == entry);
-            let token = match same {
-                Some(index) => before.swap_remove(index),
+            let same = before
+                .get(&entry.digest)
+                .is_some_and(|token| token.entry == entry);
+            let (digest, token) = match before.remove_entry(&entry.digest) {
+                Some(same_token) if same => same_token,
+                Some((digest, changed)) => {
+                    changed.revoked.cancel();
+                    (digest, Token::new(entry).1)
+                }
                 None => Token::new(entry),
             };
-            table.tokens.push(token);
+            table.tokens.insert(digest, token);
         }
         table.text = text;
+        table.reserved = reserved;
         let tokens = table.tokens.len();
         drop(table);
-        for gone in &before {
+        for gone in before.values() {
             gone.revoked.cancel();
         }
-        tracing::info!(tokens, ended = before.len(), "read the tokens again");
+        tracing::info!(tokens, gone = before.len(), "read the tokens again");
         Ok(())
     }
 
-    /// What a token grants. Each is compared, in the same time for each, so that the time taken tells
-    /// nothing of any.
+    /// What a token grants.
     fn grant(&self, token: &[u8]) -> Option<Grant> {
-        let given = digest(token);
-        let table = self.0.table.read().unwrap_or_else(PoisonError::into_inner);
-        let known = self.0.master.iter().chain(&table.tokens);
-        let mut found = None;
-        for token in known {
-            if bool::from(token.digest.ct_eq(&given)) {
-                found = Some(&token.grant);
-            }
+        // An app that was configured with nothing must not let everybody in.
+        if token.is_empty() {
+            return None;
         }
-        found.cloned()
+        let given = digest(token);
+        let is_master = |master: Digest| bool::from(master.ct_eq(&given));
+        if self.0.master.is_some_and(is_master) {
+            return Some(Grant::everything());
+        }
+        // By a digest, which nobody can choose: how long the look-up takes tells nothing.
+        let table = self.table();
+        let grant = table.tokens.get(&given)?.grant.clone();
+        Some(grant.with_reserved(Arc::clone(&table.reserved)))
+    }
+
+    fn table(&self) -> RwLockReadGuard<'_, Table> {
+        self.0.table.read().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
+fn reserved(entries: &[file::Entry]) -> Arc<Vec<(String, Owner)>> {
+    Arc::new(entries.iter().flat_map(file::Entry::reserved).collect())
+}
+
 impl Token {
-    fn new(entry: file::Entry) -> Self {
+    fn new(entry: file::Entry) -> (Digest, Self) {
         let revoked = CancellationToken::new();
-        Self {
-            digest: entry.digest,
+        let token = Self {
             grant: entry.grant().unless_cancelled(revoked.clone()),
-            entry,
             revoked,
-        }
+            entry,
+        };
+        (token.entry.digest, token)
     }
 }
 
@@ -186,6 +217,11 @@ pub enum TokensError {
     /// The file is no file of tokens.
     #[error(transparent)]
     Bad(#[from] BadTokens),
+    /// The file held tokens, and is empty now.
+    #[error(
+        "has no entry any more; to revoke the last token let it expire, or start the relay again"
+    )]
+    Empty,
 }
 
 /// The digest of a token.
@@ -197,8 +233,9 @@ fn read(path: &std::path::Path) -> Result<String, TokensError> {
     Ok(std::fs::read_to_string(path)?)
 }
 
-/// How often the file is looked at: a revoked token has to end its tunnels within 5 s.
-const ROUND: Duration = Duration::from_secs(2);
+/// How often the file is looked at: a revoked token has to end its tunnels within 5 s, and a change is
+/// seen twice before it counts.
+const ROUND: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
@@ -236,6 +273,7 @@ mod tests {
         ] {
             assert_eq!(owner(&tokens, token).await.unwrap(), expected);
         }
+        assert_eq!(owner(&Tokens::one(""), "").await, Err(Denied::WrongToken));
         for wrong in ["k", "k11", "K1", ""] {
             assert_eq!(
                 owner(&tokens, wrong).await,
@@ -254,7 +292,9 @@ mod tests {
         let tokens = Tokens::open(path, None).unwrap();
         let granted = ["k1", "k2", "k3"].map(|token| tokens.grant(token.as_bytes()).unwrap());
 
-        tokens.take("no TOML".to_owned()).unwrap_err();
+        for damaged in ["no TOML", "", "# nobody\n"] {
+            tokens.take(damaged.to_owned()).unwrap_err();
+        }
         assert!(granted.iter().all(|grant| !grant.is_over()));
 
         let after = file(&[("ben", "k2"), ("dora", "k3")]);

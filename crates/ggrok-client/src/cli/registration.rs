@@ -1,37 +1,37 @@
 //! Where the client registers, and what for: `--server`, `--name`, `--host` and `--remote`.
 
-use anyhow::bail;
+use std::error::Error;
+use std::str::FromStr;
+
+use anyhow::{Context, bail};
 use clap::Args;
 use ggrok_client::{Claim, HostName, Mirror, MirrorName, RelayAddress, RemoteAddress};
 
 use super::relay;
 
-/// Where to register, and what for.
-#[derive(Args)]
+/// Where to register, and what for. The environment stands in for flags that are not given, but for
+/// none that would contradict those that are: so clap does not read it.
+#[derive(Args, Clone)]
 pub(super) struct RegistrationArgs {
-    /// The relay, like relay.example.com; a URL with ws:// where it has no TLS
-    #[arg(long, short, env = "GGROK_SERVER", value_name = "HOST")]
+    /// The relay, like relay.example.com; a URL with ws:// where it has no TLS [env: GGROK_SERVER=]
+    #[arg(long, short, value_name = "HOST")]
     server: Option<String>,
 
-    /// A name of your own at the relay, in place of the relay's host
-    #[arg(long, env = "GGROK_NAME", value_name = "NAME")]
+    /// A name of your own at the relay, in place of the relay's host. Where the relay has a domain,
+    /// everybody can visit NAME.DOMAIN [env: GGROK_NAME=]
+    #[arg(long, value_name = "NAME")]
     name: Option<MirrorName>,
 
-    /// Another host that points at the relay
-    #[arg(long, env = "GGROK_HOST", value_name = "HOST", conflicts_with_all = ["name", "remote"])]
+    /// Another host that points at the relay [env: GGROK_HOST=]
+    #[arg(long, value_name = "HOST", conflicts_with_all = ["name", "remote"])]
     host: Option<HostName>,
 
-    /// magic-mirror's flag, in place of --server: the URL where a server takes mirrors, with --name
-    #[arg(
-        long,
-        env = "GGROK_REMOTE",
-        value_name = "URL",
-        requires = "name",
-        conflicts_with = "server"
-    )]
+    /// magic-mirror's flag, in place of --server: the URL where a server takes mirrors, with --name.
+    /// They are reached by their owner's programs alone [env: GGROK_REMOTE=]
+    #[arg(long, value_name = "URL", conflicts_with = "server")]
     remote: Option<RemoteAddress>,
 
-    /// With --remote: let visitors find the name too, and not the callers of the remote's API alone
+    /// With --remote: let everybody visit the name too, where the relay has a domain
     #[arg(long, env = "GGROK_PUBLIC", value_parser = clap::builder::FalseyValueParser::new())]
     public: bool,
 }
@@ -50,9 +50,32 @@ impl RegistrationArgs {
         self.remote.is_some()
     }
 
+    /// The flags, with the environment's in the place of those that nothing stands against.
+    pub(super) fn or_environment(
+        mut self,
+        variable: impl Fn(&str) -> Option<String>,
+    ) -> anyhow::Result<Self> {
+        if self.server.is_none() && self.host.is_none() {
+            self.remote = or(self.remote, "GGROK_REMOTE", &variable)?;
+        }
+        if self.remote.is_none() {
+            self.server = or(self.server, "GGROK_SERVER", &variable)?;
+        }
+        if self.host.is_none() {
+            self.name = or(self.name, "GGROK_NAME", &variable)?;
+        }
+        if self.name.is_none() && self.remote.is_none() {
+            self.host = or(self.host, "GGROK_HOST", &variable)?;
+        }
+        Ok(self)
+    }
+
     /// Puts the flags and the saved relay together.
     pub(super) fn read(&self, saved: Option<String>) -> anyhow::Result<Registration> {
-        if let (Some(remote), Some(name)) = (&self.remote, &self.name) {
+        if let Some(remote) = &self.remote {
+            let Some(name) = &self.name else {
+                bail!("which mirror? Give it a name with --name NAME");
+            };
             let saved = saved.and_then(|saved| saved.parse().ok());
             let mut mirror = remote.mirror(name.clone());
             mirror.public = self.public;
@@ -81,6 +104,24 @@ impl RegistrationArgs {
             (None, None) => Claim::Host,
         }
     }
+}
+
+/// What a flag says, or else a variable. One that is empty is none.
+fn or<T>(
+    flag: Option<T>,
+    name: &str,
+    variable: impl Fn(&str) -> Option<String>,
+) -> anyhow::Result<Option<T>>
+where
+    T: FromStr<Err: Error + Send + Sync + 'static>,
+{
+    let value = variable(name).filter(|value| flag.is_none() && !value.trim().is_empty());
+    let Some(value) = value else {
+        return Ok(flag);
+    };
+    let read = value.parse();
+    read.map(Some)
+        .with_context(|| format!("{name} is {value:?}"))
 }
 
 #[cfg(test)]
@@ -165,7 +206,6 @@ mod tests {
     #[test]
     fn refuses_flags_that_contradict() {
         for (flags, says) in [
-            ("--remote wss://a.example/mirror", "--name <NAME>"),
             (
                 "--remote a.example/m --name blog --server b.example",
                 "--server",
@@ -184,5 +224,39 @@ mod tests {
             };
             assert!(error.to_string().contains(says), "{flags}: {error}");
         }
+    }
+
+    #[test]
+    fn takes_the_environment_where_no_flag_stands_against_it() {
+        let environment = |name: &str| match name {
+            "GGROK_SERVER" => Some("env.example".to_owned()),
+            "GGROK_NAME" => Some("blog".to_owned()),
+            "GGROK_HOST" => Some(" ".to_owned()),
+            _ => None,
+        };
+        let named = Claim::Mirror(Mirror::new("blog".parse().unwrap()));
+        let url = "wss://a.example/mirror";
+        let other = Claim::OtherHost("b.example".parse().unwrap());
+        for (flags, relay, claim) in [
+            ("--public", "wss://env.example", named.clone()),
+            ("--server a.example", "wss://a.example", named),
+            (
+                "--remote a.example/mirror",
+                "wss://a.example",
+                remote(url, false),
+            ),
+            ("--host b.example", "wss://env.example", other),
+        ] {
+            let flags = parse(flags).unwrap().or_environment(environment).unwrap();
+            let registration = flags.read(None).unwrap();
+            assert_eq!(registration.relay.to_string(), relay);
+            assert_eq!(registration.claim, claim);
+        }
+        let lonely = parse("--remote a.example/m").unwrap().read(None);
+        assert!(lonely.err().unwrap().to_string().contains("--name"));
+        let bad = parse("--public")
+            .unwrap()
+            .or_environment(|_| Some("/ /".to_owned()));
+        assert!(bad.err().unwrap().to_string().contains("GGROK_REMOTE"));
     }
 }

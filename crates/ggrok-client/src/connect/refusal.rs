@@ -4,7 +4,7 @@ use ggrok_protocol::ERROR_HEADER;
 use http::header::{CONTENT_TYPE, TRANSFER_ENCODING};
 use http::{Response, StatusCode};
 
-use crate::{Claim, ConnectError};
+use crate::{Claim, ConnectError, printable};
 
 /// An answer that came in place of a WebSocket. Of its body there is what came along with the head.
 pub(super) type Answer = Response<Option<Vec<u8>>>;
@@ -45,9 +45,8 @@ fn first_line(answer: &Answer) -> Option<String> {
         return None;
     }
     let text = String::from_utf8_lossy(answer.body().as_deref()?);
-    let printable = text.lines().next()?.chars();
-    let printable = printable.filter(|letter| !letter.is_control());
-    let line: String = printable.take(LINE).collect();
+    let line = printable(text.lines().next()?);
+    let line: String = line.chars().take(LINE).collect();
     (!line.is_empty()).then_some(line)
 }
 
@@ -115,7 +114,7 @@ mod tests {
         let error = meaning(&mirror(), &answer(401, field, &body)).to_string();
         let line = error.rsplit(": ").next().unwrap();
         assert_eq!(line.chars().count(), 200);
-        assert!(line.starts_with("[31mü"), "{line}");
+        assert!(line.starts_with("\u{fffd}[31mü"), "{line}");
 
         for (field, body) in [
             (field, ""),

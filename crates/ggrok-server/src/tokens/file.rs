@@ -1,5 +1,6 @@
 //! A file of tokens: TOML, with the SHA-256 of each token and never the token.
 
+use std::collections::HashSet;
 use std::time::SystemTime;
 
 use data_encoding::HEXLOWER_PERMISSIVE;
@@ -20,6 +21,13 @@ pub(super) struct Entry {
 }
 
 impl Entry {
+    /// The hosts that it names in full.
+    pub(super) fn reserved(&self) -> impl Iterator<Item = (String, Owner)> {
+        let owner = Owner::new(&self.owner);
+        let hosts = self.hosts.iter().filter_map(Pattern::exact);
+        hosts.map(move |host| (host.to_owned(), owner.clone()))
+    }
+
     pub(super) fn grant(&self) -> Grant {
         let grant = Grant::new(Owner::new(&self.owner))
             .with_names(self.names.clone())
@@ -34,9 +42,14 @@ impl Entry {
 /// Why a text is no file of tokens.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadTokens {
-    /// It is not TOML, or has other entries than tokens.
-    #[error("is damaged: {0}")]
-    Toml(String),
+    /// It is not TOML, or has something else than tokens in it.
+    #[error(
+        "is damaged at line {line}: see that every entry has the form of `ggrok-server token new`"
+    )]
+    Toml {
+        /// The line, from 1.
+        line: usize,
+    },
     /// An entry is wrong.
     #[error("has a wrong entry, number {number} of owner {owner:?}: {wrong}")]
     Entry {
@@ -72,12 +85,13 @@ struct Written {
 /// Reads the entries of a file.
 pub(super) fn parse(text: &str) -> Result<Vec<Entry>, BadTokens> {
     let file: File = toml::from_str(text).map_err(|error| {
-        // Not the error itself: it shows the line, and somebody may have put a token there.
+        // Nothing of the error itself: it quotes what stands there, which may be a token.
         let before = error.span().map_or("", |span| &text[..span.start]);
         let line = before.matches('\n').count() + 1;
-        BadTokens::Toml(format!("{} (line {line})", error.message()))
+        BadTokens::Toml { line }
     })?;
-    let mut entries: Vec<Entry> = Vec::new();
+    let mut digests = HashSet::new();
+    let mut entries = Vec::new();
     for (index, written) in file.token.into_iter().enumerate() {
         let owner = written.owner.clone();
         let wrong = |wrong| BadTokens::Entry {
@@ -86,7 +100,7 @@ pub(super) fn parse(text: &str) -> Result<Vec<Entry>, BadTokens> {
             wrong,
         };
         let entry = read(written).map_err(wrong)?;
-        if entries.iter().any(|other| other.digest == entry.digest) {
+        if !digests.insert(entry.digest) {
             return Err(wrong("another entry has this sha256 too"));
         }
         entries.push(entry);
@@ -103,6 +117,9 @@ fn read(written: Written) -> Result<Entry, &'static str> {
         .ok()
         .and_then(|bytes| Digest::try_from(bytes).ok())
         .ok_or("sha256 must have 64 hexadecimal digits")?;
+    if digest == super::digest(b"") {
+        return Err("sha256 is that of an empty token, which is none");
+    }
     Ok(Entry {
         digest,
         owner: written.owner,
@@ -157,6 +174,9 @@ mod tests {
     fn says_which_entry_is_wrong() {
         let entry = |more: &str| format!("[[token]]\nowner = \"a\"\nsha256 = \"{SHA256}\"\n{more}");
         assert!(wrong("[[token]]\nowner = \"a\"\nsha256 = \"00\"").contains("64"));
+        let empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+        let empty = format!("[[token]]\nowner = \"a\"\nsha256 = \"{empty}\"");
+        assert!(wrong(&empty).contains("empty token"));
         assert!(
             wrong(&format!("[[token]]\nowner = \"\"\nsha256 = \"{SHA256}\"")).contains("owner")
         );
@@ -171,11 +191,16 @@ mod tests {
 
     #[test]
     fn names_the_line_and_shows_nothing_of_it() {
-        let error = parse("[[token]]\nowner = \"a\"\ntoken = \"s3cret\"").unwrap_err();
-        let text = error.to_string();
-        assert!(
-            text.contains("line 3") && !text.contains("s3cret"),
-            "{text}"
-        );
+        for (text, line) in [
+            ("[[token]]\nowner = \"a\"\ntoken = \"s3cret\"", 3),
+            ("# mine\ntoken = \"s3cret\"", 2),
+            ("[[token]]\nnames = \"s3cret\"", 2),
+            ("[[token]]\ns3cret = 1", 2),
+            ("s3cret", 1),
+        ] {
+            let error = parse(text).unwrap_err();
+            assert_eq!(error, BadTokens::Toml { line }, "{text}");
+            assert!(!error.to_string().contains("s3cret"), "{error}");
+        }
     }
 }
