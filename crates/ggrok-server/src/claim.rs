@@ -63,7 +63,11 @@ impl Claim {
         let Query(MirrorQuery { name, public }) =
             Query::try_from_uri(&head.uri).map_err(|_| RelayError::BadName)?;
         let name: MirrorName = name.parse().map_err(|_| RelayError::BadName)?;
-        let public = public.is_some_and(|public| !matches!(public.as_str(), "false" | "0"));
+        let public = match public.as_deref() {
+            None | Some("false" | "0") => false,
+            Some("true" | "1") => true,
+            Some(_) => return Err(RelayError::BadName),
+        };
         let domain = app.config.domain.as_ref().filter(|_| public);
         let host = domain.map(|domain| domain.of_name(&name)).transpose();
         let host = host.map_err(|_| RelayError::BadName)?;
