@@ -44,8 +44,8 @@ async fn answer(
     admit(app, &mut head, upgrade, claim)
         .await
         .unwrap_or_else(|error| {
-            let peer = peer(&head.extensions);
-            tracing::warn!(path = head.uri.path(), ?peer, %error, "refused a client");
+            let peer = peer(&head.extensions).map(tracing::field::display);
+            tracing::warn!(path = head.uri.path(), peer, %error, "refused a client");
             error.response(accept.as_ref())
         })
 }
@@ -106,7 +106,8 @@ fn keep(app: &Arc<App>, upgrade: WebSocketUpgrade, seat: Seat, session: Session)
         ..
     } = tunnel.registered();
     let place = places.first().map(tracing::field::display);
-    let span = tracing::info_span!("tunnel", place, %dialect, ?peer);
+    let peer = peer.map(tracing::field::display);
+    let span = tracing::info_span!("tunnel", place, %dialect, peer);
     let limit = app.config.limits.response_message(*dialect);
     let seen = seen.clone();
     // Not the app itself, which ends when its last user drops it: these outlive that for a moment.

@@ -40,7 +40,7 @@ pub(crate) fn new(new: &NewToken) -> anyhow::Result<()> {
     print!("\n{}", entry(new, &token, SystemTime::now())?);
     eprintln!(
         "\nThe token of {}, which is shown this once:\n\n  {token}\n\nAppend the entry above to the \
-         file of --tokens-file; a relay that runs reads it within 2 s.",
+         file of --tokens-file; a relay that runs reads it within 3 s.",
         new.owner
     );
     Ok(())
