@@ -188,7 +188,7 @@ pub enum AddressError {
 }
 
 /// Splits an address into the scheme, where it has one, and host and port.
-fn split(typed: &str) -> Result<(Option<&str>, Authority), AddressError> {
+pub(crate) fn split(typed: &str) -> Result<(Option<&str>, Authority), AddressError> {
     let typed = typed.trim();
     let (scheme, rest) = match typed.split_once("://") {
         Some((scheme, rest)) => (Some(scheme), rest),

@@ -10,7 +10,7 @@ use std::{env, fs};
 use anyhow::{Context, bail};
 use bytesize::ByteSize;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use ggrok_client::{Claim, Config, Dialect, LocalAddress, RelayAddress, Token};
+use ggrok_client::{Claim, Config, Dialect, HostHeader, LocalAddress, RelayAddress, Token};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use tracing::level_filters::LevelFilter;
@@ -90,6 +90,16 @@ pub(crate) struct TunnelArgs {
     /// Address of the local server, like http://127.0.0.1:9090 [env: GGROK_LOCAL=]
     #[arg(long, group = "which", value_name = "ADDRESS")]
     local: Option<LocalAddress>,
+
+    /// The host that the local server is told: the public one (preserve), its own address
+    /// (rewrite), or the one that is given
+    #[arg(
+        long,
+        env = "GGROK_HOST_HEADER",
+        default_value = "preserve",
+        value_name = "preserve|rewrite|HOST"
+    )]
+    host_header: HostHeader,
 
     #[command(flatten)]
     registration: RegistrationArgs,
@@ -227,6 +237,7 @@ impl TunnelArgs {
         config.authorities = self.authorities()?;
         config.dialect = self.dialect(&claim)?;
         config.claim = claim;
+        config.host_header = self.host_header.clone();
         config.local_timeout = self.local_timeout;
         config.limits.window = bytes("--window-limit", self.window_limit)?;
         config.limits.body = bytes("--body-limit", self.body_limit)?;

@@ -14,8 +14,8 @@ use rustls::pki_types::CertificateDer;
 use tower_service::Service;
 
 use crate::{
-    AddressError, BadHostName, BadMirrorName, Claim, Config, Event, LocalAddress, LocalService,
-    Mirror, RelayAddress, RunError, Token, Upstream, run,
+    AddressError, BadHostName, BadMirrorName, Claim, Config, Event, HostHeader, LocalAddress,
+    LocalService, Mirror, RelayAddress, RunError, Token, Upstream, run,
 };
 
 /// A client that is described step by step, and then runs: [`serve`](Self::serve) publishes a
@@ -41,6 +41,7 @@ pub struct Client {
     relay: RelayAddress,
     claim: Claim,
     public: Option<bool>,
+    host_header: HostHeader,
     token: Option<Token>,
     authorities: Vec<CertificateDer<'static>>,
     dialect: Option<Dialect>,
@@ -76,6 +77,7 @@ impl Client {
             relay,
             claim: Claim::default(),
             public: None,
+            host_header: HostHeader::default(),
             token: None,
             authorities: Vec::new(),
             dialect: None,
@@ -119,6 +121,12 @@ impl Client {
     /// this says otherwise, and not the callers of the relay's API alone.
     pub const fn public(mut self, public: bool) -> Self {
         self.public = Some(public);
+        self
+    }
+
+    /// Which host the service or the local server is told, in place of the public one.
+    pub fn host_header(mut self, host_header: HostHeader) -> Self {
+        self.host_header = host_header;
         self
     }
 
@@ -182,6 +190,7 @@ impl Client {
         if let (Claim::Mirror(mirror), Some(public)) = (&mut config.claim, self.public) {
             mirror.public = public;
         }
+        config.host_header = self.host_header;
         config.token = self.token;
         config.authorities = self.authorities;
         config.dialect = self.dialect;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use ggrok_protocol::{Dialect, Limits};
 use rustls::pki_types::CertificateDer;
 
-use crate::{Claim, LocalAddress, RelayAddress, Upstream};
+use crate::{Claim, HostHeader, LocalAddress, RelayAddress, Upstream};
 
 /// The settings of a client.
 #[derive(Clone, Debug)]
@@ -17,6 +17,8 @@ pub struct Config {
     pub claim: Claim,
     /// What requests are replayed against. Nothing that a relay sends changes it.
     pub upstream: Upstream,
+    /// Which host the upstream is told.
+    pub host_header: HostHeader,
     /// What the relay asks of its clients.
     pub token: Option<Token>,
     /// Certificate authorities that are trusted besides the platform's.
@@ -45,6 +47,7 @@ impl Config {
             relay,
             claim: Claim::default(),
             upstream: upstream.into(),
+            host_header: HostHeader::default(),
             token: None,
             authorities: Vec::new(),
             dialect: None,

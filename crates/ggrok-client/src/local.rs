@@ -1,6 +1,7 @@
 //! The local server, or the service in its place: every request is replayed against it as it came.
 
 mod body;
+mod origin;
 mod pool;
 
 use std::convert::Infallible;
@@ -11,7 +12,7 @@ use std::time::Duration;
 
 use ggrok_protocol::{Dialect, ERROR_HEADER, Refusal, TunnelBody, remove_hop_by_hop};
 use http::header::{HOST, UPGRADE};
-use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
@@ -19,11 +20,12 @@ use hyper_util::rt::TokioIo;
 use tokio::time::timeout;
 
 pub(crate) use self::body::LocalBody;
+pub(crate) use self::origin::OwnOrigin;
 pub(crate) use self::pool::Connection;
 use self::pool::Pool;
-use crate::Upstream;
 use crate::upgrade::Switched;
 use crate::upstream::Opened;
+use crate::{Config, Upstream};
 
 /// The local server that a client stands for, or the service in its place. It is fixed: nothing in a
 /// request changes where that goes.
@@ -31,6 +33,8 @@ pub(crate) struct Local {
     upstream: Upstream,
     /// How long it may take until its response starts.
     patience: Duration,
+    /// What it is told of itself, where that is not what visitors see.
+    own_origin: Option<OwnOrigin>,
     pool: Arc<Pool>,
 }
 
@@ -51,11 +55,21 @@ pub(crate) enum LocalError {
     Broken(hyper::Error),
 }
 
+impl Replied {
+    fn headers_mut(&mut self) -> &mut HeaderMap {
+        match self {
+            Self::Response(response) => response.headers_mut(),
+            Self::Upgrade(switched) => switched.response.headers_mut(),
+        }
+    }
+}
+
 impl Local {
-    pub(crate) fn new(upstream: Upstream, patience: Duration) -> Self {
+    pub(crate) fn new(config: &Config) -> Self {
         Self {
-            upstream,
-            patience,
+            upstream: config.upstream.clone(),
+            patience: config.local_timeout,
+            own_origin: OwnOrigin::of(config),
             pool: Arc::default(),
         }
     }
@@ -69,9 +83,27 @@ impl Local {
         self.pool.close_idle().await
     }
 
+    /// Replays a request. Where the local server is told another host than the public one, fields
+    /// that name an origin are rewritten, both ways.
+    pub(crate) async fn call(
+        &self,
+        mut request: Request<TunnelBody>,
+        dialect: Dialect,
+    ) -> Result<Replied, LocalError> {
+        let Some(own_origin) = &self.own_origin else {
+            return self.replay(request, dialect).await;
+        };
+        let public = own_origin.tell(request.headers_mut());
+        let mut replied = self.replay(request, dialect).await?;
+        if let Some(public) = public {
+            own_origin.show(&public, replied.headers_mut());
+        }
+        Ok(replied)
+    }
+
     /// Replays a request: its method, target, fields and body as they came, on a connection that
     /// may have been used before. No redirect is followed, nothing is decoded or added.
-    pub(crate) async fn call(
+    async fn replay(
         &self,
         mut request: Request<TunnelBody>,
         dialect: Dialect,

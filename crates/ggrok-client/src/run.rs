@@ -32,7 +32,7 @@ pub async fn run(
 ) -> Result<(), RunError> {
     let stop = CancellationToken::new();
     let service = Service {
-        local: Arc::new(Local::new(config.upstream.clone(), config.local_timeout)),
+        local: Arc::new(Local::new(&config)),
         observer: Arc::new(observer),
         limits: Limits {
             call_timeout: config.local_timeout,
