@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
-use ggrok_client::{Event, printable};
+use ggrok_client::{Event, HostCheck, printable};
 use serde_json::json;
 
 /// Standard output, written by a thread of its own: a terminal that is held or a pipe that nobody
@@ -62,6 +62,11 @@ pub(crate) fn text(event: &Event) -> String {
                 "{yellow}Nothing answers at {address} yet; visitors are told so until it does.{yellow:#}"
             )
         }
+        Event::HostRefused { check, host } => {
+            let yellow = AnsiColor::Yellow.on_default();
+            let (host, remedy) = (printable(host), remedy(*check));
+            format!("{yellow}{check} does not know the host {host}: {remedy}.{yellow:#}")
+        }
         Event::Waiting { reason, retry_in } => {
             let yellow = AnsiColor::Yellow.on_default();
             let reason = printable(reason);
@@ -91,6 +96,23 @@ pub(crate) fn text(event: &Event) -> String {
     }
 }
 
+/// What helps against a host check.
+const fn remedy(check: HostCheck) -> &'static str {
+    match check {
+        HostCheck::Vite => {
+            "start the client with --host-header rewrite, or add the host to server.allowedHosts"
+        }
+        HostCheck::Webpack => {
+            "start the client with --host-header rewrite, or add the host to allowedHosts"
+        }
+        HostCheck::Django => {
+            "start the client with --host-header rewrite, or add the host to ALLOWED_HOSTS"
+        }
+        // It checks X-Forwarded-Host too, which stays the public one.
+        HostCheck::Rails => "add the host to config.hosts",
+    }
+}
+
 fn style(status: u16) -> Style {
     let color = match status {
         500.. => AnsiColor::Red,
@@ -108,6 +130,12 @@ pub(crate) fn json(event: &Event) -> String {
         Event::LocalDown { address } => {
             json!({ "event": "local_down", "address": address.to_string() })
         }
+        Event::HostRefused { check, host } => json!({
+            "event": "host_refused",
+            "check": check.to_string(),
+            "host": host,
+            "remedy": remedy(*check),
+        }),
         Event::Waiting { reason, retry_in } => {
             let milliseconds = whole_milliseconds(*retry_in);
             json!({ "event": "waiting", "reason": reason, "retry_in_ms": milliseconds })
@@ -137,7 +165,7 @@ fn whole_milliseconds(time: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::{json, text};
-    use ggrok_client::Event;
+    use ggrok_client::{Event, HostCheck};
     use http::{Method, StatusCode};
     use std::time::Duration;
 
@@ -155,6 +183,27 @@ mod tests {
     fn shows_a_person_a_line_without_control_characters_of_a_visitor() {
         let line = anstream::adapter::strip_str(&text(&answered())).to_string();
         assert_eq!(line, "GET     502     12 ms  /a\u{fffd}b  (cannot connect)");
+    }
+
+    #[test]
+    fn names_the_flag_where_it_helps() {
+        for (check, helps) in [
+            (HostCheck::Vite, true),
+            (HostCheck::Webpack, true),
+            (HostCheck::Django, true),
+            (HostCheck::Rails, false),
+        ] {
+            let host = "a.example\x1b".to_owned();
+            let event = Event::HostRefused { check, host };
+            for line in [text(&event), json(&event)] {
+                let line = anstream::adapter::strip_str(&line).to_string();
+                assert_eq!(line.contains("--host-header rewrite"), helps, "{line}");
+                assert!(
+                    line.contains("a.example") && !line.contains('\x1b'),
+                    "{line}"
+                );
+            }
+        }
     }
 
     #[test]

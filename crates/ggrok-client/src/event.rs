@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::{Method, StatusCode};
 
-use crate::LocalAddress;
+use crate::{HostCheck, LocalAddress};
 
 /// Something that happened to a client.
 #[derive(Debug)]
@@ -18,6 +18,14 @@ pub enum Event {
     LocalDown {
         /// Where nothing answers.
         address: LocalAddress,
+    },
+    /// The local server refused a request since it does not know the host. It is told once for each
+    /// kind of check, and not where another [`HostHeader`](crate::HostHeader) is told.
+    HostRefused {
+        /// Whose check it was.
+        check: HostCheck,
+        /// The host that the request was for.
+        host: String,
     },
     /// A call was answered.
     Answered {

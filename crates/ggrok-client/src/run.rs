@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::backoff::Backoff;
 use crate::connect::Connector;
+use crate::host_check::HostChecks;
 use crate::local::Local;
 use crate::serve::{Served, Service};
 use crate::{Config, Event, RunError, Upstream};
@@ -34,6 +35,7 @@ pub async fn run(
     let service = Service {
         local: Arc::new(Local::new(&config)),
         observer: Arc::new(observer),
+        host_checks: Arc::new(HostChecks::new(&config)),
         limits: Limits {
             call_timeout: config.local_timeout,
             ..config.limits

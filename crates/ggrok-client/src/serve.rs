@@ -7,11 +7,12 @@ use std::time::Instant;
 use ggrok_protocol::{
     Arrival, Dialect, Ending, IncomingCall, Limits, SessionError, Transport, accept,
 };
-use http::header::ACCEPT;
+use http::header::{ACCEPT, HOST};
 use http_body_util::Full;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::host_check::HostChecks;
 use crate::local::{Local, Replied};
 use crate::{Event, upgrade};
 
@@ -30,6 +31,7 @@ pub(crate) struct Served {
 pub(crate) struct Service {
     pub(crate) local: Arc<Local>,
     pub(crate) observer: Observer,
+    pub(crate) host_checks: Arc<HostChecks>,
     pub(crate) limits: Limits,
     /// When to stop: then the relay is told, and the calls that run are given up.
     pub(crate) stop: CancellationToken,
@@ -75,12 +77,16 @@ async fn answer(call: IncomingCall, dialect: Dialect, service: Service) {
     let IncomingCall { request, responder } = call;
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let accept = request.headers().get(ACCEPT).cloned();
+    let host = request.headers().get(HOST).cloned();
     let replied = tokio::select! {
         replied = service.local.call(request, dialect) => replied,
         () = responder.cancelled() => return,
     };
     let (status, error) = match replied {
-        Ok(Replied::Response(response)) => (responder.respond(response).await, None),
+        Ok(Replied::Response(response)) => {
+            let watched = service.host_checks.watch(host, response, &service.observer);
+            (responder.respond(watched).await, None)
+        }
         Ok(Replied::Upgrade(switched)) => (upgrade::splice(switched, responder).await, None),
         Err(error) => {
             let refusal = error.refusal().response(accept.as_ref());

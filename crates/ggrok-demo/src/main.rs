@@ -54,6 +54,7 @@ fn show(event: Event) {
         } => {
             println!("{method} {path} {status} in {} ms", elapsed.as_millis());
         }
+        Event::HostRefused { check, host } => println!("{check} does not know the host {host}"),
         Event::LocalDown { address } => println!("nothing answers at {address}"),
         Event::Waiting { reason, .. } => println!("no tunnel: {reason}"),
     }
