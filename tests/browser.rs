@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 use tokio::process::Command;
 
-use crate::support::{Browser, Page, Program, RelayProgram, committed, get, installed};
+use crate::support::{Browser, Page, Program, RelayProgram, committed, get, installed, raw};
 
 #[tokio::test]
 async fn shows_a_static_site_in_a_browser() {
@@ -33,7 +33,7 @@ async fn shows_a_static_site_in_a_browser() {
             .stderr(Stdio::null()),
     );
     let line = server.line_with("Serving HTTP").await;
-    let tunnel = Tunnel::start(authority_in(&line), "auto").await;
+    let tunnel = Tunnel::start(authority_in(&line), &[]).await;
 
     let files = files(site.path());
     assert_eq!(files.len(), 15, "{files:?}");
@@ -83,6 +83,48 @@ async fn edits_a_vite_project_in_a_browser() {
 }
 
 #[tokio::test]
+async fn edits_a_vite_project_that_is_told_its_own_host() {
+    let Some(browser) = Browser::find().await else {
+        return;
+    };
+    let project = vite_project();
+    let settings = project.path().join("vite.config.mjs");
+    let tolerant = fs::read_to_string(&settings).unwrap();
+    let strict = tolerant.replace("allowedHosts: true", "allowedHosts: []");
+    assert_ne!(strict, tolerant);
+    fs::write(settings, strict).unwrap();
+    let (_server, local) = start_vite(&browser, &project).await;
+    let public = ["--host", "app.vite.test"];
+
+    let mut refused = Tunnel::start(&local, &public).await;
+    let host = authority_in(&refused.url).to_owned();
+    let request = format!("GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+    assert_eq!(raw(refused.address, request).await.status(), 403);
+    let told = refused.client.line_with("host_refused").await;
+    let told: Value = serde_json::from_str(&told).unwrap();
+    assert_eq!(
+        (&told["check"], &told["host"]),
+        (&"Vite".into(), &host.into())
+    );
+    let remedy = told["remedy"].as_str().unwrap();
+    assert!(remedy.contains("--host-header rewrite"), "{remedy}");
+    drop(refused);
+
+    let flags = [&public[..], &["--host-header", "rewrite"]].concat();
+    let tunnel = Tunnel::start(&local, &flags).await;
+    let file = project.path().join("hot.js");
+    let page = Page {
+        edited: Some(file.as_path()),
+        hosts: &["app.vite.test"],
+        ..Page::new(&tunnel.url)
+    };
+    let seen = browser.visit(page).await;
+    check_vite_project(&seen);
+    assert_eq!(seen["reloaded"], false);
+    assert_eq!(seen["sockets"][0]["error"], Value::Null);
+}
+
+#[tokio::test]
 async fn loads_a_vite_project_over_a_dialect_without_websockets() {
     let Some(browser) = Browser::find().await else {
         return;
@@ -96,6 +138,13 @@ async fn loads_a_vite_project_over_a_dialect_without_websockets() {
 }
 
 async fn vite(browser: &Browser, project: &TempDir, dialect: &str) -> (Program, Tunnel) {
+    let (server, local) = start_vite(browser, project).await;
+    let tunnel = Tunnel::start(&local, &["--dialect", dialect]).await;
+    (server, tunnel)
+}
+
+/// Vite, and its authority.
+async fn start_vite(browser: &Browser, project: &TempDir) -> (Program, String) {
     let mut server = Program::start(
         Command::new("node")
             .arg(browser.modules.join("vite/bin/vite.js"))
@@ -103,8 +152,7 @@ async fn vite(browser: &Browser, project: &TempDir, dialect: &str) -> (Program, 
             .env("NO_COLOR", "1"),
     );
     let line = server.line_with("Local:").await;
-    let tunnel = Tunnel::start(authority_in(&line), dialect).await;
-    (server, tunnel)
+    (server, authority_in(&line).to_owned())
 }
 
 fn check_vite_project(seen: &Value) {
@@ -128,34 +176,29 @@ struct Tunnel {
     address: SocketAddr,
     url: String,
     _relay: RelayProgram,
-    _client: Program,
+    client: Program,
 }
 
 impl Tunnel {
-    async fn start(local: &str, dialect: &str) -> Self {
+    async fn start(local: &str, flags: &[&str]) -> Self {
         let relay = RelayProgram::start(|command| {
             command.arg("--open");
         })
         .await;
         let server = relay.address.to_string();
-        let mut client = Program::start(Program::command("ggrok-client").args([
-            "--json",
-            "--server",
-            &server,
-            "--local",
-            local,
-            "--dialect",
-            dialect,
-        ]));
+        let mut client = Program::start(
+            Program::command("ggrok-client")
+                .args(["--json", "--server", &server, "--local", local])
+                .args(flags),
+        );
         let ready = client.line_with(r#""event":"ready""#).await;
         let ready: Value = serde_json::from_str(&ready).unwrap();
         let url = ready["url"].as_str().unwrap().to_owned();
-        let address = url.strip_prefix("http://").unwrap().parse().unwrap();
         Self {
-            address,
+            address: relay.address,
             url,
             _relay: relay,
-            _client: client,
+            client,
         }
     }
 }

@@ -14,6 +14,7 @@ mod embedded;
 mod embedding;
 mod forwarding;
 mod handover;
+mod host_header;
 mod hostile;
 mod lifecycle;
 mod magic_mirror_client;

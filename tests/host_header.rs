@@ -1,0 +1,287 @@
+//! An app that is told another host than its visitors use, and the person who is told of that.
+
+use axum::Router;
+use axum::routing::any;
+use ggrok_client::{Claim, Config, Dialect, Event, HostCheck, HostHeader, LocalService, Mirror};
+use http::HeaderMap;
+use http::header::{HOST, LOCATION};
+
+use crate::support::{
+    Answer, Client, Origin, Program, Relay, Seen, Wire, Wires, config, fields, get, output, raw,
+};
+
+const PUBLIC: &str = "blog.tunnel.test";
+
+/// A local server at which visitors from a host of their own arrive, by https.
+struct Setup {
+    origin: Origin,
+    relay: Relay,
+    client: Client,
+}
+
+impl Setup {
+    async fn start(dialect: Dialect, host_header: &str, app: fn(&Seen) -> Vec<u8>) -> Self {
+        let relay = Relay::with(|config| {
+            config.trusted_hops = 1;
+            config.domain = Some("tunnel.test".parse().unwrap());
+        })
+        .await;
+        let origin = Origin::start(app).await;
+        let mut settings = config(&relay, &origin);
+        settings.dialect = Some(dialect);
+        settings.claim = match dialect {
+            Dialect::MagicMirror => Claim::Mirror(Mirror::new("blog".parse().unwrap())),
+            _ => Claim::OtherHost(PUBLIC.parse().unwrap()),
+        };
+        settings.host_header = host_header.parse().unwrap();
+        let client = Client::ready(settings).await;
+        Self {
+            origin,
+            relay,
+            client,
+        }
+    }
+
+    /// Sends a request of the visitor's, from its line and some fields.
+    async fn visit(&self, line: &str, fields: &str) -> Answer {
+        let request = format!(
+            "{line} HTTP/1.1\r\nHost: {PUBLIC}\r\nX-Forwarded-Proto: https\r\n{fields}Connection: close\r\n\r\n"
+        );
+        raw(self.relay.address, request).await
+    }
+}
+
+async fn in_every_dialect(
+    host_header: &str,
+    app: fn(&Seen) -> Vec<u8>,
+    scenario: impl AsyncFn(Setup),
+) {
+    for dialect in [Dialect::V2, Dialect::Ggrok, Dialect::MagicMirror] {
+        println!("{host_header} in {dialect}");
+        scenario(Setup::start(dialect, host_header, app).await).await;
+    }
+}
+
+/// An app that believes what Host says, and takes forms from its own pages alone.
+fn app(seen: &Seen) -> Vec<u8> {
+    let host = seen.field("host")[0];
+    let own = format!("http://{host}");
+    let domain = host.split(':').next().unwrap();
+    if seen.field("origin") != [&*own] {
+        return b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n".to_vec();
+    }
+    if !seen.field("upgrade").is_empty() {
+        return format!("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: weird/7\r\nSet-Cookie: s=1; Domain={domain}\r\n\r\nhello").into_bytes();
+    }
+    format!(
+        "HTTP/1.1 303 See Other\r\nLocation: {own}/welcome?from={own}/\r\nContent-Location: {own}\r\n\
+         Set-Cookie: session=1; Domain={domain}; Path=/\r\nSet-Cookie: b=2\r\nSet-Cookie: c=3; Domain=.{domain}\r\n\
+         Access-Control-Allow-Origin: {own}\r\nLink: <{own}/2>; rel=next\r\nRefresh: 5; url={own}/\r\n\
+         Content-Length: {}\r\n\r\n{own}",
+        own.len(),
+    )
+    .into_bytes()
+}
+
+const FORM: &str = "Origin: https://blog.tunnel.test\r\nReferer: https://blog.tunnel.test/login?a=b\r\nX-Other: https://blog.tunnel.test\r\n";
+
+#[tokio::test]
+async fn logs_in_at_an_app_that_is_told_its_own_host() {
+    for host_header in ["rewrite", "app.test:8080"] {
+        in_every_dialect(host_header, app, async |setup| {
+            let host = match host_header {
+                "rewrite" => setup.origin.address.to_string(),
+                host => host.to_owned(),
+            };
+            let answer = setup.visit("POST /login", FORM).await;
+            let seen = setup.origin.last();
+            assert_eq!(seen.field("host"), [&*host]);
+            assert_eq!(seen.field("origin"), [format!("http://{host}")]);
+            assert_eq!(seen.field("referer"), [format!("http://{host}/login?a=b")]);
+            assert_eq!(seen.field("x-other"), ["https://blog.tunnel.test"]);
+            assert_eq!(seen.field("x-forwarded-host"), [PUBLIC]);
+
+            assert_eq!(answer.status(), 303);
+            let public = "https://blog.tunnel.test";
+            let welcome = format!("{public}/welcome?from=http://{host}/");
+            assert_eq!(answer.field("location"), [welcome]);
+            assert_eq!(answer.field("content-location"), [public]);
+            let cookies = ["session=1; Path=/", "b=2", "c=3"];
+            assert_eq!(answer.field("set-cookie"), cookies);
+            assert_eq!(answer.field("access-control-allow-origin"), [public]);
+            assert_eq!(answer.field("link"), [format!("<{public}/2>; rel=next")]);
+            assert_eq!(answer.field("refresh"), [format!("5; url={public}/")]);
+            // Pages are the app's business.
+            assert_eq!(answer.whole().unwrap(), format!("http://{host}").as_bytes());
+
+            let evil = "Origin: https://evil.example\r\n";
+            assert_eq!(setup.visit("POST /login", evil).await.status(), 403);
+            assert_eq!(
+                setup.origin.last().field("origin"),
+                ["https://evil.example"]
+            );
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn leaves_everything_as_it_is_by_default() {
+    in_every_dialect("preserve", app, async |setup| {
+        let fields = "Origin: http://blog.tunnel.test\r\nReferer: https://blog.tunnel.test/\r\n";
+        let answer = setup.visit("POST /login", fields).await;
+        let seen = setup.origin.last();
+        assert_eq!(seen.field("host"), [PUBLIC]);
+        assert_eq!(seen.field("origin"), ["http://blog.tunnel.test"]);
+        assert_eq!(seen.field("referer"), ["https://blog.tunnel.test/"]);
+        let location = "http://blog.tunnel.test/welcome?from=http://blog.tunnel.test/";
+        assert_eq!(answer.field("location"), [location]);
+        let cookie = "session=1; Domain=blog.tunnel.test; Path=/";
+        assert_eq!(answer.field("set-cookie")[0], cookie);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn tells_upgraded_connections_the_same() {
+    let setup = Setup::start(Dialect::V2, "rewrite", app).await;
+    let mut visitor = Wire::connect(setup.relay.address).await;
+    let request = "GET /hmr HTTP/1.1\r\nHost: blog.tunnel.test\r\nX-Forwarded-Proto: https\r\nConnection: Upgrade\r\nUpgrade: weird/7\r\n";
+    visitor.send(format!("{request}{FORM}\r\n")).await;
+    let head = visitor.head().await;
+    assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+    assert_eq!(fields(&head, "set-cookie"), ["s=1"]);
+    assert_eq!(visitor.exactly(5).await, b"hello");
+}
+
+#[tokio::test]
+async fn has_no_public_origin_to_show_to_callers_of_the_api() {
+    let setup = Setup::start(Dialect::MagicMirror, "app.test", app).await;
+    let host = setup.relay.address;
+    let call = format!(
+        "GET /_ggrok/mirrors/blog/x HTTP/1.1\r\nHost: {host}\r\nOrigin: http://app.test\r\nConnection: close\r\n\r\n"
+    );
+    let answer = raw(host, call).await;
+    assert_eq!(setup.origin.last().field("host"), ["app.test"]);
+    assert_eq!(answer.field("content-location"), ["http://app.test"]);
+}
+
+#[tokio::test]
+async fn tells_a_service_within_the_program_localhost() {
+    let redirect = async |headers: HeaderMap| {
+        let host = headers[HOST].to_str().unwrap();
+        (
+            [(LOCATION, format!("http://{host}/there"))],
+            host.to_owned(),
+        )
+    };
+    let relay = Relay::start().await;
+    let service = LocalService::new(Router::new().route("/", any(redirect)));
+    let mut settings = Config::with_upstream(relay.address.to_string().parse().unwrap(), service);
+    settings.host_header = HostHeader::Rewrite;
+    let _client = Client::ready(settings).await;
+    let answer = get(relay.address, "/").await;
+    assert_eq!(answer.text(), "localhost");
+    assert_eq!(
+        answer.field("location"),
+        [format!("http://{}/there", relay.address)]
+    );
+}
+
+/// What development servers answer to a host that they do not know.
+fn refusing(seen: &Seen) -> Vec<u8> {
+    let (status, fields, body) = match seen.target() {
+        "/vite" => (403, "Content-Type: text/plain\r\n", "Blocked request. This host (\"blog.tunnel.test\") is not allowed.\nTo allow this host, add it."),
+        "/webpack-4" => (200, "Content-Type: text/html; charset=utf-8\r\n", "Invalid Host header"),
+        "/webpack-5" => (403, "", "Invalid Host header"),
+        "/django" => (400, "Content-Type: text/html; charset=utf-8\r\n", "<!DOCTYPE html>\n<html lang=\"en\">\n<title>DisallowedHost\n          at /</title>\n<pre class=\"exception_value\">Invalid HTTP_HOST header: &#x27;blog.tunnel.test&#x27;."),
+        "/rails" => (403, "Content-Type: text/html; charset=utf-8\r\n", "<style>body { margin: 0px; }</style>\n<h1>Blocked hosts: blog.tunnel.test</h1>"),
+        "/pieces" => return b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/html\r\nTransfer-Encoding: chunked\r\n\r\n7\r\nDisallo\r\n7\r\nwedHost\r\n0\r\n\r\n".to_vec(),
+        _ => (403, "Content-Type: text/html\r\n", "Members alone."),
+    };
+    format!(
+        "HTTP/1.1 {status} X\r\n{fields}Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .into_bytes()
+}
+
+impl Setup {
+    /// The checks that the person has heard of until the call was answered.
+    async fn told(&mut self, target: &str) -> Vec<HostCheck> {
+        let answer = self.visit(&format!("GET {target}"), "").await;
+        let direct = refusing(&self.origin.last());
+        let direct = String::from_utf8(direct).unwrap();
+        let body = direct.split_once("\r\n\r\n").unwrap().1;
+        if target != "/pieces" {
+            assert_eq!(answer.whole().unwrap(), body.as_bytes(), "{target}");
+        }
+        let mut checks = Vec::new();
+        loop {
+            match self.client.event().await {
+                Event::HostRefused { check, host } => {
+                    assert_eq!(host, PUBLIC);
+                    checks.push(check);
+                }
+                Event::Answered { .. } => return checks,
+                _ => {}
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn tells_the_person_once_of_each_host_check() {
+    for dialect in [Dialect::V2, Dialect::Ggrok, Dialect::MagicMirror] {
+        let mut setup = Setup::start(dialect, "preserve", refusing).await;
+        for (target, check) in [
+            ("/other", None),
+            ("/vite", Some(HostCheck::Vite)),
+            ("/webpack-4", Some(HostCheck::Webpack)),
+            ("/webpack-5", None),
+            ("/rails", Some(HostCheck::Rails)),
+            ("/pieces", Some(HostCheck::Django)),
+            ("/django", None),
+            ("/vite", None),
+        ] {
+            let told = setup.told(target).await;
+            assert_eq!(told.first().copied(), check, "{target} in {dialect}");
+            assert!(told.len() <= 1);
+        }
+        let mut setup = Setup::start(dialect, "preserve", refusing).await;
+        assert_eq!(setup.told("/webpack-5").await, [HostCheck::Webpack]);
+        assert_eq!(setup.told("/django").await, [HostCheck::Django]);
+        let mut setup = Setup::start(dialect, "rewrite", refusing).await;
+        assert_eq!(setup.told("/vite").await, []);
+    }
+}
+
+#[tokio::test]
+async fn holds_no_byte_of_what_may_be_a_host_check() {
+    let wires = Wires::start().await;
+    let (mut visitor, mut local, _) = wires.call("GET / HTTP/1.1\r\nHOST\r\n\r\n").await;
+    local.send("HTTP/1.1 403 Forbidden\r\nContent-Type: text/html\r\nTransfer-Encoding: chunked\r\n\r\n").await;
+    let head = visitor.head().await;
+    assert!(head.starts_with("HTTP/1.1 403 "), "{head}");
+    for piece in ["Blocked", " request"] {
+        local.send_chunk(piece.as_bytes()).await;
+        assert_eq!(visitor.chunks(piece.len()).await, piece.as_bytes());
+    }
+}
+
+#[tokio::test]
+async fn says_which_values_the_flag_takes() {
+    for value in ["http://app.test", "app.test/x", "app.test:99999"] {
+        let mut by_flag = Program::command("ggrok-client");
+        by_flag.args(["--server", "relay.example", "--host-header", value, "3000"]);
+        let mut by_variable = Program::command("ggrok-client");
+        by_variable.args(["--server", "relay.example", "3000"]);
+        by_variable.env("GGROK_HOST_HEADER", value);
+        for command in [&mut by_flag, &mut by_variable] {
+            let (code, _, error) = output(command).await;
+            assert_eq!(code, Some(2), "{error}");
+            let says = "give preserve, rewrite, or a host alone";
+            assert!(error.contains(says) && error.contains(value), "{error}");
+        }
+    }
+}
