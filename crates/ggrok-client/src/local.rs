@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ggrok_protocol::{Dialect, ERROR_HEADER, Refusal, TunnelBody, remove_hop_by_hop};
-use http::header::{HOST, UPGRADE};
+use http::header::{CONTENT_LENGTH, HOST, UPGRADE};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body::Body;
 use hyper::body::Incoming;
@@ -130,7 +130,10 @@ impl Local {
     /// Asks for an upgrade, on a connection of its own. The request's body is what the visitor will
     /// send over it.
     async fn upgrade(&self, request: Request<TunnelBody>) -> Result<Replied, LocalError> {
-        let (head, visitor) = request.into_parts();
+        let (mut head, visitor) = request.into_parts();
+        // It has no body. A local server that was told of one would read it out of the next request
+        // on this connection.
+        head.headers.remove(CONTENT_LENGTH);
         let request = Request::from_parts(head, TunnelBody::empty());
         let mut connection = self.connect().await?;
         let sent = connection.sender.send_request(request).await;

@@ -55,14 +55,22 @@ fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
 }
 
 /// The protocol that a request asks to be upgraded to (RFC 9110, section 7.8). HTTP/2 in the clear
-/// is none: HTTP/1.1 goes on where it is ignored, and behind a relay it would hide requests.
+/// is none: HTTP/1.1 goes on where it is ignored, and behind a relay it would hide requests. Nor is
+/// there one for a request with a body, which would have to be told from what comes behind the
+/// upgrade; it goes on without.
 #[must_use]
 pub fn requested_upgrade(head: &Parts) -> Option<&HeaderValue> {
     let protocol = head.headers.get(UPGRADE)?;
     let asked = head.version == Version::HTTP_11
         && named_by_connection(&head.headers).contains(&UPGRADE)
-        && !protocol.as_bytes().eq_ignore_ascii_case(b"h2c");
+        && !protocol.as_bytes().eq_ignore_ascii_case(b"h2c")
+        && !announces_body(&head.headers);
     asked.then_some(protocol)
+}
+
+fn announces_body(headers: &HeaderMap) -> bool {
+    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
+    headers.contains_key(TRANSFER_ENCODING) || lengths.any(|length| length != "0")
 }
 
 const HOP_BY_HOP: [HeaderName; 9] = [
@@ -102,8 +110,8 @@ pub(crate) fn text<'a>(name: &HeaderName, value: &'a HeaderValue) -> Result<&'a 
 
 #[cfg(test)]
 mod tests {
-    use super::{canonical, remove_hop_by_hop};
-    use http::{HeaderMap, HeaderName, HeaderValue};
+    use super::{canonical, remove_hop_by_hop, requested_upgrade};
+    use http::{HeaderMap, HeaderName, HeaderValue, Request};
 
     fn map(fields: &[(&'static str, &'static [u8])]) -> HeaderMap {
         fields
@@ -138,6 +146,22 @@ mod tests {
             ("x-b", b"stays"),
         ]);
         assert_eq!(headers, left);
+    }
+
+    #[test]
+    fn ignores_the_upgrade_of_a_request_that_has_a_body() {
+        let asked = |field: &'static str, value: &'static [u8]| {
+            let (mut head, ()) = Request::new(()).into_parts();
+            head.headers = map(&[
+                ("connection", b"upgrade"),
+                ("upgrade", b"x"),
+                (field, value),
+            ]);
+            requested_upgrade(&head).is_some()
+        };
+        assert!(asked("accept", b"*/*") && asked("content-length", b"0"));
+        assert!(!asked("content-length", b"30"));
+        assert!(!asked("transfer-encoding", b"chunked"));
     }
 
     #[test]
