@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ggrok_protocol::{Dialect, ERROR_HEADER, Refusal, TunnelBody, remove_hop_by_hop};
-use http::header::{CONTENT_LENGTH, HOST, UPGRADE};
+use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body::Body;
 use hyper::body::Incoming;
@@ -116,6 +116,11 @@ impl Local {
         }
         if request.headers().contains_key(UPGRADE) {
             return self.upgrade(request).await;
+        }
+        if !(request.body().is_end_stream() || request.headers().contains_key(CONTENT_LENGTH)) {
+            // hyper would drop the body of a GET or a HEAD.
+            let chunked = HeaderValue::from_static("chunked");
+            request.headers_mut().insert(TRANSFER_ENCODING, chunked);
         }
         let sent = self.send(request);
         let (response, connection) = match dialect {
