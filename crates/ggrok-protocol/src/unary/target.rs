@@ -45,18 +45,23 @@ pub(super) fn read(target: &str) -> Result<Uri, DecodeError> {
     Ok(path.into())
 }
 
-/// Writes in percent form what no URI may hold and the original relays let pass.
+/// Writes in percent form what the URI type refuses and the original relays let pass. A path may
+/// have quotes there and a query backticks, and they stay.
 fn escape(target: &str) -> Cow<'_, str> {
-    const REFUSED: [char; 4] = ['"', '<', '>', '`'];
-    if !target.contains(REFUSED) {
+    let (path, query) = target.split_at(target.find('?').unwrap_or(target.len()));
+    let in_path: &[char] = &['<', '>', '`'];
+    let in_query: &[char] = &['<', '>', '"'];
+    if !path.contains(in_path) && !query.contains(in_query) {
         return target.into();
     }
     let mut escaped = String::with_capacity(target.len() + 8);
-    for letter in target.chars() {
-        if REFUSED.contains(&letter) {
-            escaped.push_str(&format!("%{:02X}", u32::from(letter)));
-        } else {
-            escaped.push(letter);
+    for (part, refused) in [(path, in_path), (query, in_query)] {
+        for letter in part.chars() {
+            if refused.contains(&letter) {
+                escaped.push_str(&format!("%{:02X}", u32::from(letter)));
+            } else {
+                escaped.push(letter);
+            }
         }
     }
     escaped.into()
@@ -76,6 +81,7 @@ mod tests {
             ("http://evil.example?q", "/?q"),
             ("http://evil.example/a#b", "/a"),
             ("/a`b?q=\"<r>\"", "/a%60b?q=%22%3Cr%3E%22"),
+            ("/\"a\"?`b`", "/\"a\"?`b`"),
             ("*", "*"),
         ] {
             let uri = read(sent).unwrap();
