@@ -31,3 +31,4 @@ mod streaming;
 mod support;
 mod tokens;
 mod upgrades;
+mod verbatim;

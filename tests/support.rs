@@ -11,6 +11,7 @@ mod owners;
 mod player;
 mod program;
 mod relay;
+mod stage;
 mod visitor;
 mod wire;
 
@@ -25,6 +26,7 @@ pub use owners::owners;
 pub use player::{in_v2, play, say};
 pub use program::{Program, installed, output};
 pub use relay::{Relay, RelayProgram};
+pub use stage::{DIALECTS, Stage, example, hosted, replaced, tenant};
 pub use visitor::{Answer, exchange, get, raw};
 pub use wire::{Wire, Wires, noise};
 
