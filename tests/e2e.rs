@@ -27,6 +27,7 @@ mod prometheus;
 mod refusals;
 mod registering;
 mod replay;
+mod smuggling;
 mod streaming;
 mod support;
 mod tokens;
