@@ -16,6 +16,7 @@ mod forwarding;
 mod handover;
 mod host_header;
 mod hostile;
+mod http2;
 mod lifecycle;
 mod magic_mirror_client;
 mod mirrors;

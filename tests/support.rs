@@ -5,6 +5,7 @@ mod browser;
 mod client;
 mod dial;
 mod eventually;
+mod http2;
 mod mirror;
 mod origin;
 mod owners;
@@ -20,6 +21,10 @@ pub use browser::{Browser, Page, committed};
 pub use client::{Client, config};
 pub use dial::{Socket, close_code, dial, handshake, refused};
 pub use eventually::{PATIENCE, eventually};
+pub use http2::{
+    CONTINUATION, DATA, END_STREAM, Frame, Frames, GOAWAY, HEADERS, Http2, PREFACE, RST_STREAM,
+    SETTINGS, error, fields_block, piece, whole,
+};
 pub use mirror::{Asked, MAGIC_MIRROR, Mirror, answered, ask, listed, names};
 pub use origin::{CLOSE, Origin, Seen, dechunk, fields};
 pub use owners::owners;

@@ -102,6 +102,11 @@ pub(crate) struct RelayArgs {
     #[arg(long, env = "GGROK_TRUSTED_HOPS", value_name = "COUNT")]
     trusted_hops: Option<usize>,
 
+    /// Take HTTP/2 on the same port too, in the clear and by prior knowledge, as from a proxy that
+    /// speaks h2c; gRPC needs it
+    #[arg(long, env = "GGROK_HTTP2", value_parser = FalseyValueParser::new())]
+    http2: bool,
+
     /// How long a connection may be silent before a whole request head and between requests
     /// [default: 15s; 95s with trusted hops]
     #[arg(long, env = "GGROK_IDLE_TIMEOUT", value_parser = humantime::parse_duration, value_name = "TIME")]
@@ -254,6 +259,7 @@ impl RelayArgs {
         let trusted_hops = self.trusted_hops.unwrap_or_else(|| on_heroku().into());
         let mut config = Config::new(access, trusted_hops);
         config.domain.clone_from(&self.domain);
+        config.http2 = self.http2;
         config.idle_timeout = self.idle_timeout.unwrap_or(config.idle_timeout);
         config.grace_period = self.grace_period;
         config.settling_time = self.settling_time;

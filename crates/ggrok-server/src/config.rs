@@ -17,6 +17,8 @@ pub struct Config {
     /// How many right-most hops of X-Forwarded-For are proxies of ours, and believed: 0 where
     /// visitors connect directly, 1 behind a platform's router.
     pub trusted_hops: usize,
+    /// Whether visitors may speak HTTP/2 too, in the clear and by prior knowledge, on the same port.
+    pub http2: bool,
     /// How long a visitor's connection may be silent before its request head is whole, and between
     /// two requests. hyper has one knob for both.
     pub idle_timeout: Duration,
@@ -47,6 +49,7 @@ impl Config {
             access,
             domain: None,
             trusted_hops,
+            http2: false,
             idle_timeout: Self::default_idle_timeout(trusted_hops),
             grace_period: Duration::from_secs(25),
             head_limit: 64 << 10,

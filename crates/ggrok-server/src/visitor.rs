@@ -1,5 +1,9 @@
 //! One visitor's connection, and what a request must be before it is routed.
 
+mod http2;
+mod preface;
+mod streams;
+
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -11,17 +15,19 @@ use axum::extract::ConnectInfo;
 use axum::response::Response;
 use http::header::{ACCEPT, CONNECTION, HOST, TRANSFER_ENCODING};
 use http::uri::PathAndQuery;
-use http::{Extensions, HeaderMap, HeaderValue, Method, Request, StatusCode, Uri};
+use http::{Extensions, HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, Version};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_io_timeout::TimeoutStream;
+use tokio_util::either::Either;
 use tokio_util::sync::CancellationToken;
 use tower_service::Service;
 
+use self::preface::Unread;
 use crate::app::App;
 use crate::error::RelayError;
 use crate::host::Host;
@@ -44,10 +50,37 @@ pub(crate) fn peer(extensions: &Extensions) -> Option<IpAddr> {
         .or_else(|| Some(connection?.0.ip()))
 }
 
-/// Serves a visitor's connection until it ends. After `draining`, the request that runs is the
-/// last one.
+/// Serves a visitor's connection until it ends. After `draining`, the requests that run are the
+/// last ones.
 pub(crate) async fn serve(
     stream: TcpStream,
+    peer: IpAddr,
+    app: Arc<App>,
+    pages: Router,
+    draining: CancellationToken,
+) {
+    if !app.config.http2 {
+        return http1(Either::Left(stream), peer, app, pages, draining).await;
+    }
+    let stopped = async {
+        draining.cancelled().await;
+        sleep(LINGER).await;
+    };
+    let begun = tokio::select! {
+        begun = timeout(app.config.idle_timeout, preface::is_http2(stream)) => begun,
+        () = stopped => return,
+    };
+    match begun {
+        Ok(Ok((true, stream))) => http2::serve(stream, peer, app, pages, draining).await,
+        Ok(Ok((false, stream))) => http1(Either::Right(stream), peer, app, pages, draining).await,
+        Ok(Err(error)) => tracing::debug!(%peer, %error, "a visitor's connection failed"),
+        Err(_) => tracing::debug!(%peer, "a visitor said nothing"),
+    }
+}
+
+/// Serves a visitor's connection in HTTP/1.
+async fn http1(
+    stream: Either<TcpStream, Unread>,
     peer: IpAddr,
     app: Arc<App>,
     pages: Router,
@@ -123,6 +156,9 @@ async fn answer(
 /// Reads the host of a request and brings its target into origin form, once and for all: what is
 /// routed is what is forwarded.
 fn admit<B>(request: &mut Request<B>, head_limit: usize) -> Result<Host, RelayError> {
+    if request.version() == Version::HTTP_2 {
+        http2::into_http1(request)?;
+    }
     check(request, head_limit)?;
     let host = Host::of(request.uri(), request.headers())?;
     bring_into_origin_form(request)?;
