@@ -1,7 +1,8 @@
 //! Connections that become another protocol's, WebSockets above all, are passed on untouched.
 
 use futures_util::{SinkExt, StreamExt};
-use ggrok_protocol::{Dialect, IncomingCall};
+use ggrok_protocol::{Dialect, IncomingCall, TunnelBody};
+use http::StatusCode;
 use http::header::SEC_WEBSOCKET_PROTOCOL;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -13,7 +14,8 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{WebSocketStream, accept_hdr_async, client_async};
 
 use crate::support::{
-    Mirror, PATIENCE, Relay, Wire, Wires, dial, fields, handshake, in_v2, noise, owners, play,
+    Http2, Mirror, PATIENCE, Relay, Wire, Wires, dial, error, fields, handshake, in_v2, noise,
+    owners, play,
 };
 
 const HANDSHAKE: &str = "GET /socket HTTP/1.1\r\nHOST\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
@@ -318,4 +320,26 @@ async fn a_connection_to_a_named_mirror_is_upgraded_where_its_dialect_can() {
     }
     let (_, head) = asking("old").await;
     assert_eq!(fields(&head, "x-ggrok-error"), ["upgrade-not-carried"]);
+}
+
+#[tokio::test]
+async fn an_upgrade_that_nobody_asked_for_is_no_answer() {
+    let relay = Relay::with(|config| config.http2 = true).await;
+    let (socket, _) = dial(in_v2(handshake(relay.address, "/$$ggrok", ""))).await;
+    let grant = |call: IncomingCall| async {
+        let response = http::Response::builder()
+            .status(101)
+            .header("connection", "upgrade")
+            .header("upgrade", "weird/7");
+        let body = response.body(TunnelBody::empty()).unwrap();
+        call.responder.respond(body).await;
+    };
+    let _playing = tokio::spawn(play(socket, Dialect::V2, grant));
+    let answer = crate::support::get(relay.address, "/").await;
+    assert_eq!((answer.status(), answer.error()), (502, Some("bad-answer")));
+    let answer = Http2::connect(relay.address).await.get("/").await;
+    assert_eq!(
+        error(&answer),
+        (StatusCode::BAD_GATEWAY, Some("bad-answer"))
+    );
 }

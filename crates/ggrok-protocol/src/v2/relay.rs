@@ -18,7 +18,7 @@ use super::send::{Rest, Unsent};
 use super::session::{Session, Shared};
 use crate::error::ResetCode;
 use crate::headers::{remove_hop_by_hop, requested_upgrade};
-use crate::{CallError, Ending, Limits, TunnelBody};
+use crate::{CallError, DecodeError, Ending, Limits, TunnelBody};
 
 /// Makes the relay's end: where calls go in, and the session that carries them.
 pub(crate) fn open(limits: Limits) -> (Line, Session) {
@@ -77,6 +77,7 @@ impl Line {
         head.headers.remove(CONNECTION);
         head.headers.remove(UPGRADE);
         let envelope = head::encode_request(&head, &asks);
+        let may_upgrade = asks.upgrade.is_some();
         let rest = Rest::begin(body, asks.expect).await?;
         let place = self.shared.outbox.place().await.map_err(Unsent::from)?;
         let announce = |call: &Call| rest.head(call, envelope, place);
@@ -94,10 +95,14 @@ impl Line {
                 asks,
             )));
         }
-        self.response(live).await
+        self.response(live, may_upgrade).await
     }
 
-    async fn response(&self, mut live: Live) -> Result<Response<TunnelBody>, CallError> {
+    async fn response(
+        &self,
+        mut live: Live,
+        may_upgrade: bool,
+    ) -> Result<Response<TunnelBody>, CallError> {
         let call = Arc::clone(&live.call);
         let head = poll_fn(|cx| call.poll_head(cx));
         let patience = async {
@@ -115,6 +120,9 @@ impl Line {
         let (mut response, upgrade) = head::decode_response(&head)?;
         remove_hop_by_hop(response.headers_mut());
         if let Some(protocol) = upgrade {
+            if !may_upgrade {
+                return Err(DecodeError::Status(response.status().as_u16()).into());
+            }
             let headers = response.headers_mut();
             headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
             headers.insert(UPGRADE, protocol);
