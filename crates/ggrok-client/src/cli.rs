@@ -100,6 +100,9 @@ pub(crate) struct TunnelArgs {
         value_name = "preserve|rewrite|HOST"
     )]
     host_header: HostHeader,
+    /// Speak HTTP/2 with the local server, with prior knowledge and in the clear, as gRPC servers do
+    #[arg(long, env = "GGROK_LOCAL_HTTP2", value_parser = clap::builder::FalseyValueParser::new())]
+    local_http2: bool,
 
     #[command(flatten)]
     registration: RegistrationArgs,
@@ -238,6 +241,7 @@ impl TunnelArgs {
         config.dialect = self.dialect(&claim)?;
         config.claim = claim;
         config.host_header = self.host_header.clone();
+        config.local_http2 = self.local_http2;
         config.local_timeout = self.local_timeout;
         config.limits.window = bytes("--window-limit", self.window_limit)?;
         config.limits.body = bytes("--body-limit", self.body_limit)?;

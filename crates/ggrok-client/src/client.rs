@@ -43,6 +43,7 @@ pub struct Client {
     public: Option<bool>,
     host_header: HostHeader,
     token: Option<Token>,
+    local_http2: bool,
     authorities: Vec<CertificateDer<'static>>,
     dialect: Option<Dialect>,
     limits: Limits,
@@ -79,6 +80,7 @@ impl Client {
             public: None,
             host_header: HostHeader::default(),
             token: None,
+            local_http2: false,
             authorities: Vec::new(),
             dialect: None,
             limits: Limits::default(),
@@ -130,6 +132,12 @@ impl Client {
         self
     }
 
+    /// Whether the service or local server is spoken to in HTTP/2, which those of gRPC want.
+    pub const fn local_http2(mut self, http2: bool) -> Self {
+        self.local_http2 = http2;
+        self
+    }
+
     /// The one dialect to speak, in place of the best that the relay knows.
     pub const fn dialect(mut self, dialect: Dialect) -> Self {
         self.dialect = Some(dialect);
@@ -161,7 +169,8 @@ impl Client {
     }
 
     /// Publishes a service of this program, such as an axum `Router`, until the shutdown. It is
-    /// called as behind any HTTP/1.1 server, WebSockets included. Dropping the future ends the
+    /// called as behind any HTTP/1.1 server, WebSockets included, or as behind one of HTTP/2 (see
+    /// [`local_http2`](Self::local_http2)). Dropping the future ends the
     /// client at once, and with it the calls that run.
     ///
     /// # Errors
@@ -192,6 +201,7 @@ impl Client {
         }
         config.host_header = self.host_header;
         config.token = self.token;
+        config.local_http2 = self.local_http2;
         config.authorities = self.authorities;
         config.dialect = self.dialect;
         config.limits = self.limits;

@@ -19,6 +19,8 @@ pub struct Config {
     pub upstream: Upstream,
     /// Which host the upstream is told.
     pub host_header: HostHeader,
+    /// Whether the upstream is spoken to in HTTP/2 with prior knowledge, which gRPC servers want.
+    pub local_http2: bool,
     /// What the relay asks of its clients.
     pub token: Option<Token>,
     /// Certificate authorities that are trusted besides the platform's.
@@ -48,6 +50,7 @@ impl Config {
             claim: Claim::default(),
             upstream: upstream.into(),
             host_header: HostHeader::default(),
+            local_http2: false,
             token: None,
             authorities: Vec::new(),
             dialect: None,

@@ -22,6 +22,7 @@ mod remote;
 mod run;
 mod serve;
 mod socket;
+mod tasks;
 mod tls;
 mod upgrade;
 mod upstream;

@@ -1,6 +1,7 @@
 //! The local server, or the service in its place: every request is replayed against it as it came.
 
 mod body;
+mod http2;
 mod origin;
 mod pool;
 
@@ -20,6 +21,7 @@ use hyper_util::rt::TokioIo;
 use tokio::time::timeout;
 
 pub(crate) use self::body::LocalBody;
+use self::http2::Connections;
 pub(crate) use self::origin::OwnOrigin;
 pub(crate) use self::pool::Connection;
 use self::pool::Pool;
@@ -36,6 +38,8 @@ pub(crate) struct Local {
     /// What it is told of itself, where that is not what visitors see.
     own_origin: Option<OwnOrigin>,
     pool: Arc<Pool>,
+    /// Where it is spoken to in HTTP/2.
+    http2: Option<Arc<Connections>>,
 }
 
 /// What the local server replied.
@@ -51,8 +55,10 @@ pub(crate) enum LocalError {
     Unreachable(io::Error),
     /// Its response did not start in time.
     TimedOut,
-    /// It closed the connection, or what it sent is no HTTP/1 response.
+    /// It closed the connection, or what it sent is no response in the HTTP that it should speak.
     Broken(hyper::Error),
+    /// The request's host or target cannot be said in HTTP/2.
+    Target(http::Error),
 }
 
 impl Replied {
@@ -71,6 +77,7 @@ impl Local {
             patience: config.local_timeout,
             own_origin: OwnOrigin::of(config),
             pool: Arc::default(),
+            http2: config.local_http2.then(Arc::default),
         }
     }
 
@@ -102,7 +109,8 @@ impl Local {
     }
 
     /// Replays a request: its method, target, fields and body as they came, on a connection that
-    /// may have been used before. No redirect is followed, nothing is decoded or added.
+    /// may have been used before. No redirect is followed, nothing is decoded or added. An upgrade,
+    /// which HTTP/2 has not, is asked for in HTTP/1.1 in any case.
     async fn replay(
         &self,
         mut request: Request<TunnelBody>,
@@ -117,19 +125,22 @@ impl Local {
         if request.headers().contains_key(UPGRADE) {
             return self.upgrade(request).await;
         }
-        if !(request.body().is_end_stream() || request.headers().contains_key(CONTENT_LENGTH)) {
-            // hyper would drop the body of a GET or a HEAD.
-            let chunked = HeaderValue::from_static("chunked");
-            request.headers_mut().insert(TRANSFER_ENCODING, chunked);
-        }
-        let sent = self.send(request);
-        let (response, connection) = match dialect {
+        let sent = async {
+            match &self.http2 {
+                Some(connections) => {
+                    let (response, place) = connections.send(request, &self.upstream).await?;
+                    Ok(response.map(|body| LocalBody::shared(body, place)))
+                }
+                None => self.send(request).await,
+            }
+        };
+        let response = match dialect {
             Dialect::Ggrok | Dialect::MagicMirror => timeout(self.patience, sent)
                 .await
                 .map_err(|_| LocalError::TimedOut)??,
             _ => sent.await?,
         };
-        Ok(Replied::Response(self.onward(response, connection)))
+        Ok(Replied::Response(onward(response)))
     }
 
     /// Asks for an upgrade, on a connection of its own. The request's body is what the visitor will
@@ -144,7 +155,7 @@ impl Local {
         let sent = connection.sender.send_request(request).await;
         let mut response = sent.map_err(LocalError::Broken)?;
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            return Ok(Replied::Response(self.onward(response, connection)));
+            return Ok(Replied::Response(onward(self.pooled(response, connection))));
         }
         let upgraded = hyper::upgrade::on(&mut response).await;
         Ok(Replied::Upgrade(Switched {
@@ -155,28 +166,21 @@ impl Local {
         }))
     }
 
-    /// The response as it goes to the visitor.
-    fn onward(&self, response: Response<Incoming>, connection: Connection) -> Response<LocalBody> {
-        let (mut head, body) = response.into_parts();
-        remove_hop_by_hop(&mut head.headers);
-        // It tells our own answers from the app's, so the app cannot set it.
-        head.headers.remove(ERROR_HEADER);
-        let body = LocalBody::new(body, connection, Arc::clone(&self.pool));
-        Response::from_parts(head, body)
+    /// The response of a connection that goes back to the pool.
+    fn pooled(&self, response: Response<Incoming>, connection: Connection) -> Response<LocalBody> {
+        response.map(|body| LocalBody::new(body, connection, Arc::clone(&self.pool)))
     }
 
     /// Sends a request on an idle connection, and on a new one where there is none or the local
     /// server has just closed it. A request that may have been seen is sent again only where that
     /// does no harm (RFC 9110, section 9.2.2).
-    async fn send(
-        &self,
-        request: Request<TunnelBody>,
-    ) -> Result<(Response<Incoming>, Connection), LocalError> {
+    async fn send(&self, request: Request<TunnelBody>) -> Result<Response<LocalBody>, LocalError> {
         let mut request = request;
+        frame(&mut request);
         if let Some(mut connection) = self.pool.take().await {
             let spare = spare(&request);
             match connection.sender.try_send_request(request).await {
-                Ok(response) => return Ok((response, connection)),
+                Ok(response) => return Ok(self.pooled(response, connection)),
                 Err(mut failed) => match failed.take_message().or(spare) {
                     Some(unsent) => request = unsent,
                     None => return Err(LocalError::Broken(failed.into_error())),
@@ -185,11 +189,11 @@ impl Local {
         }
         let mut connection = self.connect().await?;
         let sent = connection.sender.send_request(request).await;
-        Ok((sent.map_err(LocalError::Broken)?, connection))
+        Ok(self.pooled(sent.map_err(LocalError::Broken)?, connection))
     }
 
     async fn connect(&self) -> Result<Connection, LocalError> {
-        let opened = self.upstream.open().await;
+        let opened = self.upstream.open(Version::HTTP_11).await;
         let Opened { stream, serving } = opened.map_err(LocalError::Unreachable)?;
         let (sender, connection) = http1::Builder::new()
             .max_headers(MAX_FIELDS)
@@ -205,6 +209,22 @@ impl Local {
     }
 }
 
+/// The response as it goes to the visitor.
+fn onward(mut response: Response<LocalBody>) -> Response<LocalBody> {
+    remove_hop_by_hop(response.headers_mut());
+    // It tells our own answers from the app's, so the app cannot set it.
+    response.headers_mut().remove(ERROR_HEADER);
+    response
+}
+
+/// Says that a body of unknown length comes in chunks. hyper would drop that of a GET or a HEAD.
+fn frame(request: &mut Request<TunnelBody>) {
+    if !(request.body().is_end_stream() || request.headers().contains_key(CONTENT_LENGTH)) {
+        let chunked = HeaderValue::from_static("chunked");
+        request.headers_mut().insert(TRANSFER_ENCODING, chunked);
+    }
+}
+
 /// A copy of a request that may be sent twice: idempotent, and without a body.
 fn spare(request: &Request<TunnelBody>) -> Option<Request<TunnelBody>> {
     let idempotent = matches!(
@@ -217,6 +237,7 @@ fn spare(request: &Request<TunnelBody>) -> Option<Request<TunnelBody>> {
     let mut spare = Request::new(TunnelBody::empty());
     *spare.method_mut() = request.method().clone();
     *spare.uri_mut() = request.uri().clone();
+    *spare.version_mut() = request.version();
     *spare.headers_mut() = request.headers().clone();
     Some(spare)
 }
@@ -243,6 +264,11 @@ impl LocalError {
                 "local-broken",
                 "The app behind the ggrok client closed the connection or sent no valid response.",
             ),
+            Self::Target(_) => (
+                StatusCode::BAD_REQUEST,
+                "bad-target",
+                "The app behind the ggrok client speaks HTTP/2, which cannot say this host or target.",
+            ),
         };
         Refusal::new(status, code, text)
     }
@@ -254,6 +280,7 @@ impl fmt::Display for LocalError {
             Self::Unreachable(error) => write!(f, "cannot connect: {error}"),
             Self::TimedOut => f.write_str("no response in time"),
             Self::Broken(error) => write!(f, "no valid response: {error}"),
+            Self::Target(error) => write!(f, "cannot be said in HTTP/2: {error}"),
         }
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ggrok_protocol::{Ending, Limits, SessionError};
+use http::Version;
 use tokio::task::{Id, JoinSet};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
@@ -116,7 +117,7 @@ impl Running {
     async fn tend_local(&self) -> Infallible {
         let local = &self.service.local;
         if let Upstream::Address(address) = local.upstream()
-            && local.upstream().open().await.is_err()
+            && local.upstream().open(Version::HTTP_11).await.is_err()
         {
             let address = address.clone();
             (self.service.observer)(Event::LocalDown { address });

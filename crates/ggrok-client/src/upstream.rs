@@ -6,6 +6,7 @@ use std::io;
 use std::time::Duration;
 
 use futures_util::future::OptionFuture;
+use http::Version;
 use tokio::io::DuplexStream;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -32,15 +33,16 @@ pub(crate) struct Opened {
 }
 
 impl Upstream {
-    /// Opens a connection. Cancel-safe: what has been opened is closed.
-    pub(crate) async fn open(&self) -> io::Result<Opened> {
+    /// Opens a connection on which this version will be spoken. Cancel-safe: what has been opened is
+    /// closed.
+    pub(crate) async fn open(&self, version: Version) -> io::Result<Opened> {
         match self {
             Self::Address(address) => Ok(Opened {
                 stream: Either::Left(dial(address).await?),
                 serving: None.into(),
             }),
             Self::Service(service) => {
-                let (stream, serving) = service.connect();
+                let (stream, serving) = service.connect(version);
                 Ok(Opened {
                     stream: Either::Right(stream),
                     serving: Some(serving).into(),

@@ -8,22 +8,37 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
+use super::http2::Place;
 use super::pool::{Connection, Pool};
 
 /// The body of a local server's response. When it has been read whole, its connection goes back to
-/// the pool; when it is dropped before, or breaks, the connection is closed.
+/// the pool; when it is dropped before, or breaks, the connection is closed. In HTTP/2 that is its
+/// stream alone.
 pub(crate) struct LocalBody {
     body: Incoming,
-    connection: Option<Connection>,
-    pool: Arc<Pool>,
+    comes_on: Option<ComesOn>,
+}
+
+/// What a body comes on.
+enum ComesOn {
+    Connection(Connection, Arc<Pool>),
+    Stream(Place),
 }
 
 impl LocalBody {
     pub(super) fn new(body: Incoming, connection: Connection, pool: Arc<Pool>) -> Self {
+        Self::on(body, ComesOn::Connection(connection, pool))
+    }
+
+    /// A body on a connection that it shares with others.
+    pub(super) fn shared(body: Incoming, place: Place) -> Self {
+        Self::on(body, ComesOn::Stream(place))
+    }
+
+    fn on(body: Incoming, comes_on: ComesOn) -> Self {
         let mut body = Self {
             body,
-            connection: Some(connection),
-            pool,
+            comes_on: Some(comes_on),
         };
         if body.is_end_stream() {
             body.give_back();
@@ -32,8 +47,10 @@ impl LocalBody {
     }
 
     fn give_back(&mut self) {
-        if let Some(connection) = self.connection.take() {
-            self.pool.put(connection);
+        match self.comes_on.take() {
+            Some(ComesOn::Connection(connection, pool)) => pool.put(connection),
+            Some(ComesOn::Stream(place)) => drop(place),
+            None => {}
         }
     }
 }
