@@ -18,6 +18,7 @@ mod host_header;
 mod hostile;
 mod http2;
 mod lifecycle;
+mod local_http2;
 mod magic_mirror_client;
 mod mirrors;
 mod originals;

@@ -22,8 +22,8 @@ pub use client::{Client, config};
 pub use dial::{Socket, close_code, dial, handshake, refused};
 pub use eventually::{PATIENCE, eventually};
 pub use http2::{
-    CONTINUATION, DATA, END_STREAM, Frame, Frames, GOAWAY, HEADERS, Http2, PREFACE, RST_STREAM,
-    SETTINGS, error, fields_block, piece, whole,
+    CONTINUATION, DATA, END_STREAM, Frame, Frames, GOAWAY, HEADERS, Http2, LocalCall, LocalHttp2,
+    PREFACE, RST_STREAM, SETTINGS, error, fields_block, piece, whole,
 };
 pub use mirror::{Asked, MAGIC_MIRROR, Mirror, answered, ask, listed, names};
 pub use origin::{CLOSE, Origin, Seen, dechunk, fields};

@@ -1,13 +1,17 @@
-//! HTTP/2 at the visitor: by a library that keeps the rules, and frame by frame.
+//! HTTP/2 at the visitor, by a library that keeps the rules and frame by frame, and at the local server.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use h2::client::SendRequest;
+use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};
 use http::{HeaderMap, Request, Response, StatusCode};
-use tokio::net::TcpStream;
-use tokio::task::JoinHandle;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Notify, mpsc};
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 
 use super::{PATIENCE, Wire};
@@ -251,5 +255,122 @@ impl Frames {
                 return frame;
             }
         }
+    }
+}
+
+/// A local server that speaks HTTP/2 alone, and whose scenario answers. Dropping it ends it.
+pub struct LocalHttp2 {
+    pub address: SocketAddr,
+    calls: mpsc::Receiver<LocalCall>,
+    connections: Arc<AtomicUsize>,
+    task: JoinHandle<()>,
+}
+
+/// A request that came to a local server.
+pub struct LocalCall {
+    pub request: Request<RecvStream>,
+    pub respond: SendResponse<Bytes>,
+    /// Counts up from 1.
+    pub connection: usize,
+    /// Makes the connection end when its calls have.
+    pub go_away: Arc<Notify>,
+}
+
+impl Drop for LocalHttp2 {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl LocalHttp2 {
+    pub async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let connections = Arc::new(AtomicUsize::new(0));
+        let opened = Arc::clone(&connections);
+        let (sender, calls) = mpsc::channel(1000);
+        let task = tokio::spawn(async move {
+            let mut open = JoinSet::new();
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                let (sender, opened) = (sender.clone(), Arc::clone(&opened));
+                open.spawn(async move {
+                    stream.set_nodelay(true).unwrap();
+                    // The client looks once whether anybody is there.
+                    if let Ok(connection) = h2::server::handshake(stream).await {
+                        let number = opened.fetch_add(1, Ordering::Relaxed) + 1;
+                        serve(connection, number, sender).await;
+                    }
+                });
+            }
+        });
+        Self {
+            address,
+            calls,
+            connections,
+            task,
+        }
+    }
+
+    /// The next request.
+    pub async fn call(&mut self) -> LocalCall {
+        let call = timeout(PATIENCE, self.calls.recv()).await;
+        call.expect("nobody came to the local server").unwrap()
+    }
+
+    /// Connections on which HTTP/2 was spoken so far.
+    pub fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
+    }
+}
+
+async fn serve(
+    mut connection: h2::server::Connection<TcpStream, Bytes>,
+    number: usize,
+    calls: mpsc::Sender<LocalCall>,
+) {
+    let go_away = Arc::new(Notify::new());
+    loop {
+        let accepted = tokio::select! {
+            accepted = connection.accept() => accepted,
+            () = go_away.notified() => {
+                connection.graceful_shutdown();
+                continue;
+            }
+        };
+        let Some(Ok((request, respond))) = accepted else {
+            return;
+        };
+        let call = LocalCall {
+            request,
+            respond,
+            connection: number,
+            go_away: Arc::clone(&go_away),
+        };
+        if calls.send(call).await.is_err() {
+            return;
+        }
+    }
+}
+
+impl LocalCall {
+    /// Answers with a text.
+    pub fn say(mut self, text: &'static str) {
+        let mut body = self.begin();
+        body.send_data(text.into(), true).unwrap();
+    }
+
+    /// Answers with a head whose body follows.
+    pub fn begin(&mut self) -> SendStream<Bytes> {
+        self.respond
+            .send_response(Response::new(()), false)
+            .unwrap()
+    }
+
+    /// Waits until the stream is reset, and returns why.
+    pub async fn reset(&mut self) -> Reason {
+        let reset = std::future::poll_fn(|cx| self.respond.poll_reset(cx));
+        let reset = timeout(PATIENCE, reset).await;
+        reset.expect("the stream is not reset").unwrap()
     }
 }

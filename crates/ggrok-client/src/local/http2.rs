@@ -17,6 +17,7 @@ use hyper::client::conn::http2::{Builder, SendRequest};
 use hyper::rt::Executor;
 use hyper_util::rt::TokioIo;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::yield_now;
 use tokio::time::Instant;
 use tokio_util::sync::DropGuard;
 
@@ -68,12 +69,16 @@ impl Connections {
         bring_into_http2(&mut request).map_err(LocalError::Target)?;
         while let Some(mut place) = self.place() {
             let spare = spare(&request);
-            match place.send(request).await {
+            let mut failed = match place.send(request).await {
                 Ok(response) => return Ok((response, place)),
-                Err(mut failed) => match failed.take_message().or(spare) {
-                    Some(unsent) => request = unsent,
-                    None => return Err(LocalError::Broken(failed.into_error())),
-                },
+                Err(failed) => failed,
+            };
+            // Its task may not have had a turn since.
+            yield_now().await;
+            let spare = spare.filter(|_| place.connection.sender.is_closed());
+            match failed.take_message().or(spare) {
+                Some(unsent) => request = unsent,
+                None => return Err(LocalError::Broken(failed.into_error())),
             }
             self.retire(&place.connection);
         }
