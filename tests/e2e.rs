@@ -10,6 +10,7 @@ mod claims;
 mod connecting;
 #[cfg(target_os = "linux")]
 mod crowd;
+mod duties;
 mod embedded;
 mod embedding;
 mod forwarding;

@@ -115,11 +115,14 @@ async fn sends_the_go_client_what_the_go_relay_would_send() {
             let request = envelope["Req"].as_str().unwrap();
             let (head, body) = request.split_once("\r\n\r\n").unwrap();
             // Go adds a User-Agent and sends `Connection: close` along; ours adds who the visitor
-            // is. Bodies are framed in different ways.
+            // is, and what the call is called. Bodies are framed in different ways.
             let ours_or_theirs = [
                 "User-Agent: Go",
                 "Connection:",
                 "X-Forwarded",
+                "Forwarded:",
+                "Via:",
+                "X-Request-Id:",
                 "Content-Length:",
                 "Transfer-Encoding:",
             ];

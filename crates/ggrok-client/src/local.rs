@@ -1,6 +1,7 @@
 //! The local server, or the service in its place: every request is replayed against it as it came.
 
 mod body;
+mod framing;
 mod http2;
 mod origin;
 mod pool;
@@ -12,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ggrok_protocol::{Dialect, ERROR_HEADER, Refusal, TunnelBody, remove_hop_by_hop};
-use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING, UPGRADE};
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TE, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body::Body;
 use hyper::body::Incoming;
@@ -59,6 +60,8 @@ pub(crate) enum LocalError {
     Broken(hyper::Error),
     /// The request's host or target cannot be said in HTTP/2.
     Target(http::Error),
+    /// What it sent can be read as several responses, or answers another request than ours.
+    Invalid(&'static str),
 }
 
 impl Replied {
@@ -140,6 +143,9 @@ impl Local {
                 .map_err(|_| LocalError::TimedOut)??,
             _ => sent.await?,
         };
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            return Err(LocalError::Invalid("it switches protocols unasked"));
+        }
         Ok(Replied::Response(onward(response)))
     }
 
@@ -155,7 +161,8 @@ impl Local {
         let sent = connection.sender.send_request(request).await;
         let mut response = sent.map_err(LocalError::Broken)?;
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            return Ok(Replied::Response(onward(self.pooled(response, connection))));
+            let response = self.pooled(response, connection)?;
+            return Ok(Replied::Response(onward(response)));
         }
         let upgraded = hyper::upgrade::on(&mut response).await;
         Ok(Replied::Upgrade(Switched {
@@ -166,9 +173,15 @@ impl Local {
         }))
     }
 
-    /// The response of a connection that goes back to the pool.
-    fn pooled(&self, response: Response<Incoming>, connection: Connection) -> Response<LocalBody> {
-        response.map(|body| LocalBody::new(body, connection, Arc::clone(&self.pool)))
+    /// The response of a connection that goes back to the pool, or is closed where the two ends may
+    /// disagree on where the response ends.
+    fn pooled(
+        &self,
+        mut response: Response<Incoming>,
+        connection: Connection,
+    ) -> Result<Response<LocalBody>, LocalError> {
+        framing::settle(response.headers_mut()).map_err(LocalError::Invalid)?;
+        Ok(response.map(|body| LocalBody::new(body, connection, Arc::clone(&self.pool))))
     }
 
     /// Sends a request on an idle connection, and on a new one where there is none or the local
@@ -180,7 +193,7 @@ impl Local {
         if let Some(mut connection) = self.pool.take().await {
             let spare = spare(&request);
             match connection.sender.try_send_request(request).await {
-                Ok(response) => return Ok(self.pooled(response, connection)),
+                Ok(response) => return self.pooled(response, connection),
                 Err(mut failed) => match failed.take_message().or(spare) {
                     Some(unsent) => request = unsent,
                     None => return Err(LocalError::Broken(failed.into_error())),
@@ -189,7 +202,7 @@ impl Local {
         }
         let mut connection = self.connect().await?;
         let sent = connection.sender.send_request(request).await;
-        Ok(self.pooled(sent.map_err(LocalError::Broken)?, connection))
+        self.pooled(sent.map_err(LocalError::Broken)?, connection)
     }
 
     async fn connect(&self) -> Result<Connection, LocalError> {
@@ -217,11 +230,18 @@ fn onward(mut response: Response<LocalBody>) -> Response<LocalBody> {
     response
 }
 
-/// Says that a body of unknown length comes in chunks. hyper would drop that of a GET or a HEAD.
+/// Adds what the next hop has to know of how the request is sent.
 fn frame(request: &mut Request<TunnelBody>) {
-    if !(request.body().is_end_stream() || request.headers().contains_key(CONTENT_LENGTH)) {
+    let streamed = !request.body().is_end_stream();
+    let headers = request.headers_mut();
+    if streamed && !headers.contains_key(CONTENT_LENGTH) {
+        // hyper would drop the body of a GET or a HEAD.
         let chunked = HeaderValue::from_static("chunked");
-        request.headers_mut().insert(TRANSFER_ENCODING, chunked);
+        headers.insert(TRANSFER_ENCODING, chunked);
+    }
+    if headers.contains_key(TE) {
+        // RFC 9110, section 10.1.4.
+        headers.insert(CONNECTION, HeaderValue::from_static("te"));
     }
 }
 
@@ -259,7 +279,7 @@ impl LocalError {
                 "local-timed-out",
                 "The app behind the ggrok client did not answer in time.",
             ),
-            Self::Broken(_) => (
+            Self::Broken(_) | Self::Invalid(_) => (
                 StatusCode::BAD_GATEWAY,
                 "local-broken",
                 "The app behind the ggrok client closed the connection or sent no valid response.",
@@ -281,6 +301,7 @@ impl fmt::Display for LocalError {
             Self::TimedOut => f.write_str("no response in time"),
             Self::Broken(error) => write!(f, "no valid response: {error}"),
             Self::Target(error) => write!(f, "cannot be said in HTTP/2: {error}"),
+            Self::Invalid(why) => write!(f, "no valid response: {why}"),
         }
     }
 }

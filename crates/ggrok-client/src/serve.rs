@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use ggrok_protocol::{
-    Arrival, Dialect, Ending, IncomingCall, Limits, SessionError, Transport, accept,
+    Arrival, Dialect, Ending, IncomingCall, Limits, REQUEST_ID, SessionError, Transport, accept,
 };
+use http::Request;
 use http::header::{ACCEPT, HOST};
 use http_body_util::Full;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, Span};
 
 use crate::host_check::HostChecks;
 use crate::local::{Local, Replied};
@@ -56,7 +58,9 @@ impl Service {
                 Some(arrival) = incoming.next() => match arrival {
                     Arrival::Call(call) => {
                         was_called = true;
-                        answers.spawn(answer(call, dialect, self.clone()));
+                        let span = span(&call.request);
+                        let answering = answer(call, dialect, self.clone());
+                        answers.spawn(answering.instrument(span));
                     }
                     Arrival::GoAway => going_away.cancel(),
                 },
@@ -68,6 +72,14 @@ impl Service {
         let ended = session.await;
         Served { ended, was_called }
     }
+}
+
+/// What the log says with all that concerns a call: its name is the one that the relay's log has.
+fn span<B>(request: &Request<B>) -> Span {
+    let id = request.headers().get(REQUEST_ID);
+    let id = id.and_then(|id| id.to_str().ok());
+    let (method, path) = (request.method(), request.uri().path());
+    tracing::debug_span!("call", id, %method, path)
 }
 
 /// Answers one call: with the local server's response, or with the reason why there is none. Where
@@ -94,6 +106,7 @@ async fn answer(call: IncomingCall, dialect: Dialect, service: Service) {
             (status, Some(error.to_string()))
         }
     };
+    tracing::debug!(status = status.as_u16(), error, "answered a call");
     (service.observer)(Event::Answered {
         method,
         path,

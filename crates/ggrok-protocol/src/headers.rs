@@ -11,6 +11,9 @@ use http::request::Parts;
 
 use crate::EncodeError;
 
+/// The field that names a call, by which the logs of both sides can be joined.
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
 /// Fields that one message may have, above what the HTTP libraries at both ends take.
 pub(crate) const MAX_FIELDS: usize = 1000;
 

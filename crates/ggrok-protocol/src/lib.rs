@@ -29,6 +29,7 @@ mod pulse;
 mod refusal;
 mod registration;
 mod splice;
+mod trailers;
 mod tunnel;
 mod unary;
 mod v2;
@@ -39,7 +40,7 @@ pub use dialect::Dialect;
 pub use error::{
     BodyError, CallError, DecodeError, EncodeError, ResetCode, SessionError, TransportError,
 };
-pub use headers::{remove_hop_by_hop, requested_upgrade};
+pub use headers::{REQUEST_ID, remove_hop_by_hop, requested_upgrade};
 pub use limits::Limits;
 pub use message::{Ending, Message, Transport};
 pub use refusal::{ERROR_HEADER, Refusal};

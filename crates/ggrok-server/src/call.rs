@@ -7,17 +7,20 @@ use axum::body::Body;
 use axum::response::Response;
 use ggrok_protocol::{CallError, remove_hop_by_hop, requested_upgrade};
 use http::header::{ACCEPT, CONNECTION, EXPECT, HOST, HeaderValue, UPGRADE};
-use http::{Request, request};
+use http::{Request, Version, request};
 use http_body_util::BodyExt;
 use tokio::time::timeout;
+use tracing::Instrument;
 
+use crate::Config;
 use crate::access::TOKEN_HEADER;
 use crate::app::App;
 use crate::error::RelayError;
 use crate::forwarded::Forwarded;
 use crate::lent::lend;
 use crate::place::Place;
-use crate::upgrade;
+use crate::request_id::RequestId;
+use crate::{max_forwards, response, upgrade};
 
 /// Answers a request with the app's response, or with the reason why there is none.
 pub(crate) async fn answer(
@@ -27,19 +30,23 @@ pub(crate) async fn answer(
     mut request: Request<Body>,
 ) -> Response {
     let told = Told::of(&request);
-    let (method, uri) = (request.method().clone(), request.uri().clone());
-    let path = uri.path();
-    match call(app, place, peer, &mut request).await {
-        Ok(response) => {
-            let status = response.status().as_u16();
-            tracing::debug!(%place, %method, path, status, "answered a call");
-            response
+    let id = RequestId::of(request.headers());
+    let (method, path) = (request.method(), request.uri().path());
+    let span = tracing::debug_span!("call", %id, %method, path);
+    let answering = async {
+        match call(app, place, peer, id, &mut request).await {
+            Ok(answer) => {
+                let status = answer.status().as_u16();
+                tracing::debug!(%place, status, "answered a call");
+                response::onward(answer)
+            }
+            Err(error) => {
+                tracing::debug!(%place, %error, "refused a call");
+                told.refuse(&error, request.into_body()).await
+            }
         }
-        Err(error) => {
-            tracing::debug!(%place, %method, path, %error, "refused a call");
-            told.refuse(&error, request.into_body()).await
-        }
-    }
+    };
+    answering.instrument(span).await
 }
 
 /// Answers a request that goes to no tunnel.
@@ -57,7 +64,8 @@ impl Told {
     fn of(request: &Request<Body>) -> Self {
         Self {
             accept: request.headers().get(ACCEPT).cloned(),
-            awaits_continue: request.headers().contains_key(EXPECT),
+            awaits_continue: request.version() != Version::HTTP_10
+                && request.headers().contains_key(EXPECT),
         }
     }
 
@@ -77,11 +85,18 @@ async fn call(
     app: &App,
     place: &Place,
     peer: Option<IpAddr>,
+    id: RequestId,
     request: &mut Request<Body>,
 ) -> Result<Response, RelayError> {
+    if app.config.pseudonym.has_signed(request.headers()) {
+        return Err(RelayError::Loop);
+    }
+    if let Some(answer) = max_forwards::count(request) {
+        return Ok(answer);
+    }
     let tunnel = app.registry.tunnel_by(place, app.settled).await;
     let tunnel = tunnel.map_err(|why| RelayError::missing(place, why))?;
-    let mut head = head(request, peer, app.config.trusted_hops);
+    let mut head = head(request, peer, id, &app.config);
     if matches!(place, Place::Mirror(..)) {
         // It is the API's. The local server gets its own, which no check of its refuses.
         head.headers.remove(HOST);
@@ -102,7 +117,12 @@ async fn call(
 }
 
 /// The head of the request that goes to the app. It takes the fields of the visitor's with it.
-fn head(request: &mut Request<Body>, peer: Option<IpAddr>, trusted_hops: usize) -> request::Parts {
+fn head(
+    request: &mut Request<Body>,
+    peer: Option<IpAddr>,
+    id: RequestId,
+    config: &Config,
+) -> request::Parts {
     let mut onward = Request::new(());
     *onward.method_mut() = request.method().clone();
     *onward.uri_mut() = request.uri().clone();
@@ -112,11 +132,17 @@ fn head(request: &mut Request<Body>, peer: Option<IpAddr>, trusted_hops: usize) 
     let upgrade = requested_upgrade(&head).cloned();
     // Read before and set after the removal, or a visitor could name these fields in Connection
     // and so have them removed.
-    let forwarded = Forwarded::of(&head.headers, peer, trusted_hops);
+    let forwarded = Forwarded::of(&head.headers, peer, config.trusted_hops);
     remove_hop_by_hop(&mut head.headers);
     // The relay's own, wherever a program gives it.
     head.headers.remove(TOKEN_HEADER);
     forwarded.set(&mut head.headers);
+    config.pseudonym.sign(&mut head.headers, head.version);
+    id.set(&mut head.headers);
+    if head.version == Version::HTTP_10 {
+        // RFC 9110, section 10.1.1: it means nothing there, and nobody waits for a 100.
+        head.headers.remove(EXPECT);
+    }
     if let Some(protocol) = upgrade {
         let upgrade = HeaderValue::from_static("upgrade");
         head.headers.insert(CONNECTION, upgrade);

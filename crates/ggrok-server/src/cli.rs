@@ -9,7 +9,7 @@ use anyhow::{Context, bail};
 use bytesize::ByteSize;
 use clap::builder::FalseyValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use ggrok_server::{Access, Config, Host, Pattern, Tokens};
+use ggrok_server::{Access, Config, Host, Pattern, Pseudonym, Tokens};
 use tracing::level_filters::LevelFilter;
 
 /// The relay of ggrok: gives web apps on people's laptops a public address.
@@ -106,6 +106,15 @@ pub(crate) struct RelayArgs {
     /// speaks h2c; gRPC needs it
     #[arg(long, env = "GGROK_HTTP2", value_parser = FalseyValueParser::new())]
     http2: bool,
+
+    /// Name that requests are signed with in their Via field; two relays in a row need different ones
+    #[arg(
+        long,
+        env = "GGROK_PSEUDONYM",
+        default_value = "ggrok",
+        value_name = "NAME"
+    )]
+    pseudonym: Pseudonym,
 
     /// How long a connection may be silent before a whole request head and between requests
     /// [default: 15s; 95s with trusted hops]
@@ -260,6 +269,7 @@ impl RelayArgs {
         let mut config = Config::new(access, trusted_hops);
         config.domain.clone_from(&self.domain);
         config.http2 = self.http2;
+        config.pseudonym.clone_from(&self.pseudonym);
         config.idle_timeout = self.idle_timeout.unwrap_or(config.idle_timeout);
         config.grace_period = self.grace_period;
         config.settling_time = self.settling_time;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ggrok_protocol::Limits;
 
-use crate::{Access, Host};
+use crate::{Access, Host, Pseudonym};
 
 /// The settings of a relay. Where an app embeds it, those of connections are the app's own:
 /// `idle_timeout`, `grace_period` and `connections` change nothing there.
@@ -19,6 +19,8 @@ pub struct Config {
     pub trusted_hops: usize,
     /// Whether visitors may speak HTTP/2 too, in the clear and by prior knowledge, on the same port.
     pub http2: bool,
+    /// How the relay signs the requests that it forwards. Relays in a row need different ones.
+    pub pseudonym: Pseudonym,
     /// How long a visitor's connection may be silent before its request head is whole, and between
     /// two requests. hyper has one knob for both.
     pub idle_timeout: Duration,
@@ -50,6 +52,7 @@ impl Config {
             domain: None,
             trusted_hops,
             http2: false,
+            pseudonym: Pseudonym::default(),
             idle_timeout: Self::default_idle_timeout(trusted_hops),
             grace_period: Duration::from_secs(25),
             head_limit: 64 << 10,

@@ -52,6 +52,10 @@ pub(crate) enum RelayError {
     FromPage,
     #[error("the transfer coding of the request body is not carried")]
     TransferCoding,
+    #[error("the request expects what the relay does not know")]
+    Expectation,
+    #[error("the request has come through this relay before")]
+    Loop,
     #[error("the registration is no WebSocket handshake")]
     NotWebSocket,
     #[error("the relay has as many tunnels as it may")]
@@ -130,6 +134,10 @@ impl RelayError {
                 "A page of another site in a browser cannot register as a client, nor reach a mirror."),
             Self::TransferCoding => (S::NOT_IMPLEMENTED, "transfer-coding",
                 "The relay takes no transfer coding of a request body but chunked."),
+            Self::Expectation => (S::EXPECTATION_FAILED, "unknown-expectation",
+                "The relay meets no expectation but 100-continue."),
+            Self::Loop => (S::LOOP_DETECTED, "loop",
+                "This request has come through this relay before. A ggrok client must forward to the app, and not to its own relay. Two relays in a row need different names: start one with --pseudonym."),
             Self::NotWebSocket => (S::UPGRADE_REQUIRED, "not-a-websocket",
                 "Clients register here by a WebSocket handshake. Start ggrok-client with this host as its server."),
             Self::TooManyTunnels => (S::SERVICE_UNAVAILABLE, "too-many-tunnels",

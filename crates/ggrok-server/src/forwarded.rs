@@ -1,19 +1,24 @@
-//! What the app is told of its visitor: the X-Forwarded fields.
+//! What the app is told of its visitor: the X-Forwarded fields, and Forwarded.
 
 use std::net::{IpAddr, SocketAddr};
 
+use ggrok_protocol::REQUEST_ID;
 use http::header::{FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue};
+
+use crate::access::TOKEN_HEADER;
+
+mod standard;
 
 const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
 const ORIGINAL_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
-/// What the X-Forwarded fields of a request will say.
+/// What these fields of a request will say.
 pub(crate) struct Forwarded {
     /// Unknown where an app embeds the relay and does not say.
-    seen: Option<HeaderValue>,
-    proto: HeaderValue,
+    seen: Option<String>,
+    proto: &'static str,
     port: HeaderValue,
     host: Option<HeaderValue>,
 }
@@ -34,8 +39,8 @@ impl Forwarded {
             .or_else(|| port_of_host(headers))
             .unwrap_or(if secure { 443 } else { 80 });
         Self {
-            seen: seen.as_deref().map(value),
-            proto: HeaderValue::from_static(if secure { "https" } else { "http" }),
+            seen,
+            proto: if secure { "https" } else { "http" },
             port: port.into(),
             host: headers.get(HOST).cloned(),
         }
@@ -44,9 +49,11 @@ impl Forwarded {
     /// Sets the fields, in the place of all that were there and of other spellings of them.
     pub(crate) fn set(self, headers: &mut HeaderMap) {
         remove_aliases(headers);
-        headers.insert(PROTO, self.proto);
+        let standard = standard::field(self.seen.as_deref(), self.host.as_ref(), self.proto);
+        headers.insert(FORWARDED, standard);
+        headers.insert(PROTO, HeaderValue::from_static(self.proto));
         headers.insert(PORT, self.port);
-        for (name, value) in [(FOR, self.seen), (ORIGINAL_HOST, self.host)] {
+        for (name, value) in [(FOR, self.seen.map(value)), (ORIGINAL_HOST, self.host)] {
             match value {
                 Some(value) => headers.insert(name, value),
                 None => headers.remove(name),
@@ -59,12 +66,13 @@ impl Forwarded {
 /// read `X_Forwarded_For` as `X-Forwarded-For`, and `Proxy` as the variable HTTP_PROXY. A token of the
 /// relay's under such a name is a token still.
 fn remove_aliases(headers: &mut HeaderMap) {
-    headers.remove(FORWARDED);
     headers.remove("proxy");
     let is_alias = |name: &&HeaderName| {
         let name = name.as_str();
-        let read = name.replace('_', "-");
-        name.contains('_') && (read.starts_with("x-forwarded-") || read == "x-ggrok-token")
+        let is_ours = |name: &str| {
+            name.starts_with("x-forwarded-") || name == REQUEST_ID || name == TOKEN_HEADER
+        };
+        name.contains('_') && is_ours(&name.replace('_', "-"))
     };
     let aliases: Vec<HeaderName> = headers.keys().filter(is_alias).cloned().collect();
     for alias in aliases {
@@ -110,8 +118,8 @@ fn port_of_host(headers: &HeaderMap) -> Option<u16> {
     host.rsplit_once(':')?.1.parse().ok()
 }
 
-fn value(text: &str) -> HeaderValue {
-    HeaderValue::from_str(text).expect("an address, or part of a field that was valid")
+fn value(text: String) -> HeaderValue {
+    HeaderValue::try_from(text).expect("an address, or part of a field that was valid")
 }
 
 #[cfg(test)]
@@ -181,6 +189,7 @@ mod tests {
             "x_forwarded_for",
             "x-forwarded_proto",
             "x_ggrok_token",
+            "x_request_id",
             "forwarded",
             "proxy",
             "x_other",
@@ -189,11 +198,13 @@ mod tests {
         .into_iter()
         .collect();
         Forwarded::of(&headers, "10.0.0.9".parse().ok(), 0).set(&mut headers);
+        assert_eq!(headers["forwarded"], "for=10.0.0.9;proto=http");
         let mut names: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
         names.sort_unstable();
         assert_eq!(
             names,
             [
+                "forwarded",
                 "x-forwarded-for",
                 "x-forwarded-port",
                 "x-forwarded-proto",

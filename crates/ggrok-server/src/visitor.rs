@@ -13,7 +13,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::response::Response;
-use http::header::{ACCEPT, CONNECTION, HOST, TRANSFER_ENCODING};
+use http::header::{ACCEPT, CONNECTION, EXPECT, HOST, TRANSFER_ENCODING};
 use http::uri::PathAndQuery;
 use http::{Extensions, HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, Version};
 use hyper::body::Incoming;
@@ -23,15 +23,14 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 use tokio_io_timeout::TimeoutStream;
-use tokio_util::either::Either;
 use tokio_util::sync::CancellationToken;
 use tower_service::Service;
 
-use self::preface::Unread;
 use crate::app::App;
 use crate::error::RelayError;
 use crate::host::Host;
 use crate::place::Place;
+use crate::stream::{self, Departure, VisitorStream};
 use crate::{call, pages};
 
 /// Who sent a request, and for whom: what the rest of the relay knows of its origin.
@@ -59,20 +58,21 @@ pub(crate) async fn serve(
     pages: Router,
     draining: CancellationToken,
 ) {
+    let (mut stream, departure) = stream::watched(stream);
     if !app.config.http2 {
-        return http1(Either::Left(stream), peer, app, pages, draining).await;
+        return http1(stream, departure, peer, app, pages, draining).await;
     }
     let stopped = async {
         draining.cancelled().await;
         sleep(LINGER).await;
     };
     let begun = tokio::select! {
-        begun = timeout(app.config.idle_timeout, preface::is_http2(stream)) => begun,
+        begun = timeout(app.config.idle_timeout, preface::is_http2(&mut stream)) => begun,
         () = stopped => return,
     };
     match begun {
-        Ok(Ok((true, stream))) => http2::serve(stream, peer, app, pages, draining).await,
-        Ok(Ok((false, stream))) => http1(Either::Right(stream), peer, app, pages, draining).await,
+        Ok(Ok(true)) => http2::serve(stream, peer, app, pages, draining).await,
+        Ok(Ok(false)) => http1(stream, departure, peer, app, pages, draining).await,
         Ok(Err(error)) => tracing::debug!(%peer, %error, "a visitor's connection failed"),
         Err(_) => tracing::debug!(%peer, "a visitor said nothing"),
     }
@@ -80,7 +80,8 @@ pub(crate) async fn serve(
 
 /// Serves a visitor's connection in HTTP/1.
 async fn http1(
-    stream: Either<TcpStream, Unread>,
+    stream: VisitorStream,
+    departure: Departure,
     peer: IpAddr,
     app: Arc<App>,
     pages: Router,
@@ -113,15 +114,23 @@ async fn http1(
         .serve_connection(TokioIo::new(Box::pin(stream)), service)
         .with_upgrades();
     let mut connection = std::pin::pin!(connection);
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = draining.cancelled() => match timeout(LINGER, connection.as_mut()).await {
-            Ok(ended) => ended,
-            Err(_) => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
+    let serving = async {
+        tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = draining.cancelled() => match timeout(LINGER, connection.as_mut()).await {
+                Ok(ended) => ended,
+                Err(_) => {
+                    connection.as_mut().graceful_shutdown();
+                    connection.await
+                }
             }
         }
+    };
+    let ended = tokio::select! {
+        biased;
+        ended = serving => ended,
+        // hyper would see it no sooner than somebody reads on in the request's body.
+        () = departure.wait() => Ok(()),
     };
     if let Err(error) = ended {
         // Visitors leave, time out and send nonsense all day; none of that is ours to act on.
@@ -187,7 +196,17 @@ pub(crate) fn check<B>(request: &Request<B>, head_limit: usize) -> Result<(), Re
     if !is_chunked_or_plain(request.headers()) {
         return Err(RelayError::TransferCoding);
     }
+    if !is_expectation_known(request) {
+        return Err(RelayError::Expectation);
+    }
     Ok(())
+}
+
+/// hyper takes no notice of other expectations (RFC 9110, section 10.1.1). There are none in HTTP/1.0.
+fn is_expectation_known<B>(request: &Request<B>) -> bool {
+    let mut expected = request.headers().get_all(EXPECT).iter();
+    request.version() == Version::HTTP_10
+        || expected.all(|expected| expected.as_bytes().eq_ignore_ascii_case(b"100-continue"))
 }
 
 /// hyper takes `gzip, chunked` and removes the chunks alone: what is left would be damaged.
@@ -223,6 +242,11 @@ fn bring_into_origin_form<B>(request: &mut Request<B>) -> Result<(), RelayError>
     }
     let host = HeaderValue::from_str(authority.as_str()).map_err(|_| RelayError::BadHost)?;
     let path = match uri.path_and_query() {
+        // `http://host?query` has an empty path, for which a path is written.
+        Some(path) if path.as_str().starts_with('?') => {
+            let path = format!("/{}", path.as_str());
+            PathAndQuery::try_from(path).map_err(|_| RelayError::BadTarget)?
+        }
         Some(path) => path.clone(),
         None => PathAndQuery::from_static("/"),
     };

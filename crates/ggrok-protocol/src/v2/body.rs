@@ -11,7 +11,7 @@ use http_body::{Body, Frame, SizeHint};
 
 use super::call::{Call, Over, Piece};
 use super::outbox::Outbox;
-use crate::BodyError;
+use crate::{BodyError, ResetCode};
 
 /// A body that comes in. Reading it grants the peer credit for more; dropping it drops what comes.
 #[derive(Debug)]
@@ -71,6 +71,8 @@ impl<G: Unpin> Body for Incoming<G> {
             Ok(Piece::End) => None,
             Err(Over::Reset(code)) => Some(Err(BodyError::Reset(code))),
             Err(Over::Closed) => Some(Err(BodyError::Closed)),
+            Err(Over::BodyBroken) => Some(Err(BodyError::Reset(ResetCode::Cancelled))),
+            Err(Over::BodyStalled) => Some(Err(BodyError::Reset(ResetCode::TimedOut))),
         })
     }
 

@@ -41,6 +41,10 @@ pub(crate) enum Over {
     Reset(ResetCode),
     /// The tunnel is gone.
     Closed,
+    /// The body that goes out broke off behind its head.
+    BodyBroken,
+    /// The body that goes out stalled behind its head.
+    BodyStalled,
 }
 
 /// One live call.

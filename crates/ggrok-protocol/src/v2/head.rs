@@ -16,6 +16,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::DecodeError;
 use crate::headers::MAX_FIELDS;
+use crate::trailers::remove_forbidden;
 
 /// What a request says beside its method, target and fields.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -115,10 +116,12 @@ pub(crate) fn encode_trailers(trailers: &HeaderMap) -> Bytes {
     json(&Fields(Cow::Borrowed(trailers)))
 }
 
-/// Reads trailer fields.
+/// Reads trailer fields, without those that may not be any.
 pub(crate) fn decode_trailers(trailers: &[u8]) -> Result<HeaderMap, DecodeError> {
     let fields: Fields<'_> = serde_json::from_slice(trailers)?;
-    Ok(fields.0.into_owned())
+    let mut trailers = fields.0.into_owned();
+    remove_forbidden(&mut trailers);
+    Ok(trailers)
 }
 
 fn json(head: &impl Serialize) -> Bytes {

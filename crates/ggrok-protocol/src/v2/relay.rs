@@ -154,15 +154,15 @@ where
 {
     // An upgraded connection may be quiet for as long as it likes.
     let idle = asks.upgrade.is_none().then_some(shared.limits.stream_idle);
-    let code = match rest.send(&call, &shared.outbox, idle, asks.expect).await {
+    let (code, over) = match rest.send(&call, &shared.outbox, idle, asks.expect).await {
         Ok(()) | Err(Unsent::Over(_)) => return,
-        Err(Unsent::Broken(_)) => ResetCode::Cancelled,
-        Err(Unsent::Idle) => ResetCode::TimedOut,
+        Err(Unsent::Broken(_)) => (ResetCode::Cancelled, Over::BodyBroken),
+        Err(Unsent::Idle) => (ResetCode::TimedOut, Over::BodyStalled),
     };
     if shared.calls.remove(call.id).is_some() {
         shared.outbox.reset(call.id, code);
     }
-    call.end(Over::Reset(code));
+    call.end(over);
 }
 
 impl From<Over> for CallError {
@@ -171,6 +171,8 @@ impl From<Over> for CallError {
             Over::Reset(ResetCode::Refused) => Self::TooManyCalls,
             Over::Reset(code) => Self::Reset(code),
             Over::Closed => Self::Closed,
+            Over::BodyBroken => Self::BodyBroken("behind its head".into()),
+            Over::BodyStalled => Self::BodyStalled,
         }
     }
 }

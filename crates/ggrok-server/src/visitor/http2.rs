@@ -17,17 +17,17 @@ use tokio::time::sleep;
 use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 
-use super::preface::Unread;
 use super::streams::{Noted, Runner, Streams};
 use super::{LINGER, answer};
 use crate::Config;
 use crate::app::App;
 use crate::error::RelayError;
+use crate::stream::VisitorStream;
 
 /// Serves a visitor's connection until it ends. After `draining`, the requests that run are the
 /// last ones; so are those of a connection on which nothing has run for the idle time.
 pub(super) async fn serve(
-    stream: Unread,
+    stream: VisitorStream,
     peer: IpAddr,
     app: Arc<App>,
     pages: Router,
