@@ -159,7 +159,7 @@ async fn has_no_public_origin_to_show_to_callers_of_the_api() {
     let setup = Setup::start(Dialect::MagicMirror, "app.test", app).await;
     let host = setup.relay.address;
     let call = format!(
-        "GET /_ggrok/mirrors/blog/x HTTP/1.1\r\nHost: {host}\r\nOrigin: http://app.test\r\nConnection: close\r\n\r\n"
+        "GET /_ggrok/mirrors/blog/x HTTP/1.1\r\nHost: {host}\r\nSec-Fetch-Site: none\r\nOrigin: http://app.test\r\nConnection: close\r\n\r\n"
     );
     let answer = raw(host, call).await;
     assert_eq!(setup.origin.last().field("host"), ["app.test"]);
