@@ -1,11 +1,14 @@
 //! A hostile visitor or local server harms nobody but itself: no request is smuggled past the relay,
 //! and no one gets a byte of another's.
 
+mod answers;
 mod attack;
 mod corpus;
+mod hostile;
 mod innocent;
 mod local;
 mod strict;
+mod unasked;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -51,7 +54,7 @@ impl Ground {
 }
 
 /// When the relay gives up a visitor who says no more: long enough for a busy machine.
-const STALLED: Duration = Duration::from_secs(2);
+const STALLED: Duration = Duration::from_secs(3);
 
 /// Attacks that are under way at a time.
 const AT_ONCE: usize = 48;

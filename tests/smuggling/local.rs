@@ -79,6 +79,18 @@ impl Local {
         Arc::clone(&self.log)
     }
 
+    /// Answers a request by its target.
+    pub async fn answer(stream: &mut TcpStream, request: &Request) {
+        let length = request.target.len();
+        let body = match &*request.method {
+            "HEAD" => "",
+            _ => &request.target,
+        };
+        let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{body}");
+        // The client may have left.
+        stream.write_all(answer.as_bytes()).await.ok();
+    }
+
     pub fn log(&self) -> MutexGuard<'_, Log> {
         self.log.lock().unwrap()
     }
@@ -95,12 +107,12 @@ async fn converse(mut stream: TcpStream, log: &Mutex<Log>) -> Result<(), String>
             && !is_answered
         {
             is_answered = true;
-            answer(&mut stream, &head).await;
+            Local::answer(&mut stream, &head).await;
         }
         if let Some((request, length)) = strict::request(&buffer)? {
             buffer.drain(..length);
             if !std::mem::take(&mut is_answered) {
-                answer(&mut stream, &request).await;
+                Local::answer(&mut stream, &request).await;
             }
             log.lock().unwrap().requests.push(request);
         } else if !matches!(stream.read_buf(&mut buffer).await, Ok(1..)) {
@@ -108,15 +120,4 @@ async fn converse(mut stream: TcpStream, log: &Mutex<Log>) -> Result<(), String>
             return Ok(());
         }
     }
-}
-
-async fn answer(stream: &mut TcpStream, request: &Request) {
-    let length = request.target.len();
-    let body = match &*request.method {
-        "HEAD" => "",
-        _ => &request.target,
-    };
-    let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{body}");
-    // The client may have left.
-    stream.write_all(answer.as_bytes()).await.ok();
 }
