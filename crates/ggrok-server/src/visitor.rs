@@ -1,5 +1,6 @@
 //! One visitor's connection, and what a request must be before it is routed.
 
+mod grpc;
 mod http2;
 mod preface;
 mod streams;

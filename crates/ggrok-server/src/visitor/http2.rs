@@ -10,6 +10,7 @@ use ggrok_protocol::remove_hop_by_hop;
 use http::header::{COOKIE, HOST};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Request, Uri};
+use hyper::body::Incoming;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -18,7 +19,7 @@ use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 
 use super::streams::{Noted, Runner, Streams};
-use super::{LINGER, answer};
+use super::{LINGER, answer, grpc};
 use crate::Config;
 use crate::app::App;
 use crate::error::RelayError;
@@ -36,10 +37,14 @@ pub(super) async fn serve(
     let (idle_timeout, stream_idle) = (app.config.idle_timeout, app.config.limits.stream_idle);
     let streams = Streams::new(stream_idle);
     let builder = builder(streams.runner(), &app.config);
-    let service = service_fn(move |request| {
+    let service = service_fn(move |request: Request<Incoming>| {
         let (app, pages) = (Arc::clone(&app), pages.clone());
         async move {
-            let response = answer(app, pages, peer, request).await;
+            let is_grpc = grpc::is_call(request.headers());
+            let mut response = answer(app, pages, peer, request).await;
+            if is_grpc {
+                response = grpc::response(response);
+            }
             Ok::<_, Infallible>(onward(response))
         }
     });
