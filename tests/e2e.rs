@@ -14,6 +14,7 @@ mod duties;
 mod embedded;
 mod embedding;
 mod forwarding;
+mod grpc;
 mod handover;
 mod host_header;
 mod hostile;

@@ -5,6 +5,7 @@ mod browser;
 mod client;
 mod dial;
 mod eventually;
+mod grpc;
 mod http2;
 mod mirror;
 mod origin;
@@ -21,6 +22,7 @@ pub use browser::{Browser, Page, committed};
 pub use client::{Client, config};
 pub use dial::{Socket, close_code, dial, handshake, refused};
 pub use eventually::{PATIENCE, eventually};
+pub use grpc::{Echo, EchoClient, GrpcServer, Said, Told, said, told, within};
 pub use http2::{
     CONTINUATION, DATA, END_STREAM, Frame, Frames, GOAWAY, HEADERS, Http2, LocalCall, LocalHttp2,
     PREFACE, RST_STREAM, SETTINGS, error, fields_block, piece, whole,
