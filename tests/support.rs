@@ -33,7 +33,7 @@ pub use owners::owners;
 pub use player::{in_v2, play, say};
 pub use program::{Program, installed, output};
 pub use relay::{Relay, RelayProgram};
-pub use stage::{DIALECTS, Stage, example, hosted, replaced, tenant};
+pub use stage::{DIALECTS, Stage, example, hosted, tenant};
 pub use visitor::{Answer, exchange, get, raw};
 pub use wire::{Wire, Wires, noise};
 

@@ -7,17 +7,16 @@ use ggrok_protocol::Dialect;
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 
-use super::{Answer, Client, PATIENCE, Relay, Wire, raw};
+use super::{Client, PATIENCE, Relay, Wire};
 
 /// Every dialect, the newest first.
 pub const DIALECTS: [Dialect; 3] = [Dialect::V2, Dialect::Ggrok, Dialect::MagicMirror];
 
 /// A relay, and a client of its that stands for a local server as `app.example`.
 pub struct Stage {
-    pub dialect: Dialect,
     pub listener: TcpListener,
     pub relay: Relay,
-    pub client: Client,
+    _client: Client,
 }
 
 impl Stage {
@@ -32,10 +31,9 @@ impl Stage {
         let local = listener.local_addr().unwrap();
         let client = Client::ready(tenant(&relay, local, dialect, "app")).await;
         Self {
-            dialect,
             listener,
             relay,
-            client,
+            _client: client,
         }
     }
 
@@ -44,11 +42,6 @@ impl Stage {
         let mut visitor = Wire::connect(self.relay.address).await;
         visitor.send(hosted(said)).await;
         visitor
-    }
-
-    /// What a visitor gets who has said this, until the relay closes the connection.
-    pub async fn ask(&self, said: impl AsRef<[u8]>) -> Answer {
-        raw(self.relay.address, hosted(said)).await
     }
 
     /// The next connection at the local server on which something is said.
@@ -64,14 +57,6 @@ impl Stage {
         };
         let accepted = timeout(PATIENCE, accepting).await;
         accepted.expect("nobody came to the local server")
-    }
-
-    /// A visitor's request, and where it arrived, with its head.
-    pub async fn call(&self, said: impl AsRef<[u8]>) -> (Wire, Wire, String) {
-        let visitor = self.visitor(said).await;
-        let mut local = self.local().await;
-        let head = local.head().await;
-        (visitor, local, head)
     }
 }
 
@@ -109,7 +94,7 @@ pub fn hosted(said: impl AsRef<[u8]>) -> Vec<u8> {
 }
 
 /// Bytes with a word replaced wherever it stands.
-pub fn replaced(bytes: &[u8], word: &[u8], by: &[u8]) -> Vec<u8> {
+fn replaced(bytes: &[u8], word: &[u8], by: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(bytes.len() + by.len());
     let mut rest = bytes;
     while let Some(at) = rest.windows(word.len()).position(|window| window == word) {
