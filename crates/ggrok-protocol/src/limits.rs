@@ -27,7 +27,8 @@ pub struct Limits {
     pub call_timeout: Duration,
     /// How long a response may take to start in a dialect that streams. Then only the call ends.
     pub answer_timeout: Duration,
-    /// How long a streamed body may pause, because either side does. Not for upgraded connections.
+    /// How long a streamed body may pause, because either side does: one that takes nothing, or one
+    /// that says nothing while the other body of the call is quiet too. Not for upgraded connections.
     pub stream_idle: Duration,
     /// How long a visitor may be silent while it sends a request body.
     pub body_idle: Duration,

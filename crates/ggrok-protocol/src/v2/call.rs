@@ -5,6 +5,7 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use http::HeaderMap;
+use tokio::time::Instant;
 
 use super::inbox::Inbox;
 use super::window::{Overflow, Window};
@@ -67,6 +68,8 @@ struct State {
     trailers: Option<HeaderMap>,
     /// Nobody reads the body that comes in any more.
     deaf: bool,
+    /// When something last came of it.
+    heard: Option<Instant>,
     /// What may be sent of the body that goes out.
     credit: u32,
     over: Option<Over>,
@@ -105,6 +108,7 @@ impl Call {
             ended: false,
             trailers: None,
             deaf: false,
+            heard: None,
             credit,
             over: None,
             watcher: None,
@@ -140,6 +144,7 @@ impl Call {
         }
         state.window.receive(body.len())?;
         state.ended = end;
+        state.heard = Some(Instant::now());
         if !state.deaf && !body.is_empty() {
             state.inbox.push(body);
         }
@@ -184,6 +189,11 @@ impl Call {
         let mut state = self.state();
         state.deaf = true;
         state.inbox.clear();
+    }
+
+    /// When something last came of the body that comes in.
+    pub(crate) fn heard(&self) -> Option<Instant> {
+        self.state().heard
     }
 
     /// Whether the body that comes in has ended.

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::future::poll_fn;
+use std::pin::pin;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -10,7 +11,7 @@ use http::HeaderMap;
 use http_body::Body;
 use http_body_util::BodyExt;
 use tokio::task::yield_now;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::call::{Call, Over};
 use super::frame::Frame;
@@ -139,7 +140,8 @@ where
         Ok(())
     }
 
-    /// Sends the rest to its end. `idle` bounds each pause, of the body and of the peer.
+    /// Sends the rest to its end. `idle` bounds each pause of the peer, and of the body while the
+    /// other one of the call pauses too.
     pub(crate) async fn send(
         mut self,
         call: &Call,
@@ -170,7 +172,7 @@ where
             }
             let over = poll_fn(|cx| call.poll_unwanted(cx));
             let frame = tokio::select! {
-                frame = within(idle, self.body.frame()) => frame?,
+                frame = unless_quiet(call, idle, self.body.frame()) => frame?,
                 over = over => return Err(over.into()),
             };
             self.keep(frame)?;
@@ -191,6 +193,27 @@ where
             },
         };
         Ok(outbox.data(frame).await?)
+    }
+}
+
+/// Waits for a body that may be quiet for as long as the other body of its call is not: many a
+/// visitor listens to a stream, and says nothing for hours.
+async fn unless_quiet<F: Future>(
+    call: &Call,
+    idle: Option<Duration>,
+    frame: F,
+) -> Result<F::Output, Unsent> {
+    let mut frame = pin!(frame);
+    let mut since = Instant::now();
+    loop {
+        let waiting = within(
+            idle.map(|idle| idle.saturating_sub(since.elapsed())),
+            &mut frame,
+        );
+        match (waiting.await, call.heard()) {
+            (Err(Unsent::Idle), Some(heard)) if heard > since => since = heard,
+            (waited, _) => return waited,
+        }
     }
 }
 

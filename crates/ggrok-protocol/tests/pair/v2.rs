@@ -15,7 +15,7 @@ use http_body::Frame;
 use http_body_util::{BodyExt, Empty, Full, StreamBody};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::memory::{End, ends};
 
@@ -227,6 +227,41 @@ async fn stalled_readers_hold_nobody_up() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_body_may_be_quiet_while_the_other_is_not() {
+    let limits = Limits {
+        stream_idle: Duration::from_secs(10),
+        ..Limits::default()
+    };
+    let mut pair = pair(limits);
+    for quiet_visitor in [true, false] {
+        let (ask, asked) = fed();
+        let call = pair.call(Request::post("/").body(asked).unwrap());
+        let IncomingCall { request, responder } = pair.arrived().await;
+        let (say, said) = fed();
+        tokio::spawn(responder.respond(Response::new(said)));
+        say.send(Frame::data("first".into())).await.unwrap();
+        let mut response = call.await.unwrap().unwrap().into_body();
+        let mut request = request.into_body();
+        response.frame().await.unwrap().unwrap();
+        let (speaks, hears) = if quiet_visitor {
+            (&say, &mut response)
+        } else {
+            (&ask, &mut request)
+        };
+        for _ in 0..10 {
+            sleep(Duration::from_secs(8)).await;
+            speaks.send(Frame::data("more".into())).await.unwrap();
+            hears.frame().await.unwrap().unwrap();
+        }
+        // Now both are.
+        let since = Instant::now();
+        response.frame().await.unwrap().unwrap_err();
+        request.frame().await.unwrap().unwrap_err();
+        assert_eq!(since.elapsed().as_secs(), 10);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn never_sends_more_than_the_reader_lets_in() {
     let (near, mut far) = ends();
     let (tunnel, session) = open(Dialect::V2, Limits::default());
@@ -419,7 +454,7 @@ async fn counts_the_time_from_the_end_of_the_upload() {
     let IncomingCall { request, responder } = pair.arrived().await;
     let reading = tokio::spawn(request.into_body().collect());
     for _ in 0..10 {
-        tokio::time::sleep(Duration::from_secs(200)).await;
+        sleep(Duration::from_secs(200)).await;
         feed.send(Frame::data("more".into())).await.unwrap();
     }
     drop(feed);
