@@ -6,6 +6,7 @@
 
 mod access;
 mod browser;
+mod cases;
 mod claims;
 mod connecting;
 #[cfg(target_os = "linux")]

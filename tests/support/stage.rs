@@ -7,16 +7,17 @@ use ggrok_protocol::Dialect;
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 
-use super::{Client, PATIENCE, Relay, Wire};
+use super::{Answer, Client, PATIENCE, Relay, Wire, raw};
 
 /// Every dialect, the newest first.
 pub const DIALECTS: [Dialect; 3] = [Dialect::V2, Dialect::Ggrok, Dialect::MagicMirror];
 
 /// A relay, and a client of its that stands for a local server as `app.example`.
 pub struct Stage {
+    pub dialect: Dialect,
     pub listener: TcpListener,
     pub relay: Relay,
-    _client: Client,
+    pub client: Client,
 }
 
 impl Stage {
@@ -31,10 +32,16 @@ impl Stage {
         let local = listener.local_addr().unwrap();
         let client = Client::ready(tenant(&relay, local, dialect, "app")).await;
         Self {
+            dialect,
             listener,
             relay,
-            _client: client,
+            client,
         }
+    }
+
+    /// Whether whole bodies are carried, one call at a time.
+    pub fn is_unary(&self) -> bool {
+        self.dialect != Dialect::V2
     }
 
     /// A visitor who has said this. `HOST` stands for the field of the client's host.
@@ -42,6 +49,11 @@ impl Stage {
         let mut visitor = Wire::connect(self.relay.address).await;
         visitor.send(hosted(said)).await;
         visitor
+    }
+
+    /// What a visitor gets who has said this, until the relay closes the connection.
+    pub async fn ask(&self, said: impl AsRef<[u8]>) -> Answer {
+        raw(self.relay.address, hosted(said)).await
     }
 
     /// The next connection at the local server on which something is said.
@@ -57,6 +69,14 @@ impl Stage {
         };
         let accepted = timeout(PATIENCE, accepting).await;
         accepted.expect("nobody came to the local server")
+    }
+
+    /// A visitor's request, and where it arrived, with its head.
+    pub async fn call(&self, said: impl AsRef<[u8]>) -> (Wire, Wire, String) {
+        let visitor = self.visitor(said).await;
+        let mut local = self.local().await;
+        let head = local.head().await;
+        (visitor, local, head)
     }
 }
 
@@ -90,18 +110,14 @@ pub fn tenant(
 
 /// Bytes with the Host field in the place of `HOST`.
 pub fn hosted(said: impl AsRef<[u8]>) -> Vec<u8> {
-    replaced(said.as_ref(), b"HOST", b"Host: app.example")
-}
-
-/// Bytes with a word replaced wherever it stands.
-fn replaced(bytes: &[u8], word: &[u8], by: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(bytes.len() + by.len());
-    let mut rest = bytes;
+    let (word, field) = (b"HOST", b"Host: app.example");
+    let mut hosted = Vec::new();
+    let mut rest = said.as_ref();
     while let Some(at) = rest.windows(word.len()).position(|window| window == word) {
-        out.extend_from_slice(&rest[..at]);
-        out.extend_from_slice(by);
+        hosted.extend_from_slice(&rest[..at]);
+        hosted.extend_from_slice(field);
         rest = &rest[at + word.len()..];
     }
-    out.extend_from_slice(rest);
-    out
+    hosted.extend_from_slice(rest);
+    hosted
 }
