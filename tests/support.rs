@@ -12,8 +12,12 @@ mod origin;
 mod owners;
 mod player;
 mod program;
+#[cfg(target_os = "linux")]
+mod published;
 mod relay;
 mod stage;
+#[cfg(target_os = "linux")]
+mod suites;
 mod visitor;
 mod wire;
 
@@ -32,8 +36,12 @@ pub use origin::{CLOSE, Origin, Seen, dechunk, fields};
 pub use owners::owners;
 pub use player::{in_v2, play, say};
 pub use program::{Program, installed, output};
+#[cfg(target_os = "linux")]
+pub use published::Published;
 pub use relay::{Relay, RelayProgram};
 pub use stage::{DIALECTS, Stage, example, hosted, tenant};
+#[cfg(target_os = "linux")]
+pub use suites::{Suites, printed, script};
 pub use visitor::{Answer, exchange, get, raw};
 pub use wire::{Wire, Wires, noise};
 
