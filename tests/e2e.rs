@@ -11,6 +11,7 @@ mod claims;
 mod connecting;
 #[cfg(target_os = "linux")]
 mod crowd;
+mod curl;
 mod duties;
 mod embedded;
 mod embedding;

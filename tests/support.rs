@@ -3,6 +3,8 @@
 #[cfg(target_os = "linux")]
 mod browser;
 mod client;
+#[cfg(target_os = "linux")]
+mod curl;
 mod dial;
 mod eventually;
 mod grpc;
@@ -24,6 +26,8 @@ mod wire;
 #[cfg(target_os = "linux")]
 pub use browser::{Browser, Page, committed};
 pub use client::{Client, config};
+#[cfg(target_os = "linux")]
+pub use curl::{Curl, Outcome, normal};
 pub use dial::{Socket, close_code, dial, handshake, refused};
 pub use eventually::{PATIENCE, eventually};
 pub use grpc::{Echo, EchoClient, GrpcServer, Said, Told, said, told, within};
