@@ -200,7 +200,7 @@ async fn counts_the_hops_of_options() {
             assert_eq!(setup.origin.last().field("max-forwards"), ["1"]);
             let before = setup.origin.seen().len();
             let answer = ask(&setup, &line, "Max-Forwards: 0\r\n").await;
-            assert_eq!(refused(&answer), (204, None));
+            assert_eq!(refused(&answer), (204, Some("max-forwards")));
             assert!(answer.field("allow")[0].contains("OPTIONS"));
             assert!(answer.body.is_empty());
             assert_eq!(setup.origin.seen().len(), before);
@@ -417,6 +417,7 @@ async fn aborts_a_request_whose_body_stalls() {
     let head = visitor.head().await;
     assert!(head.starts_with("HTTP/1.1 408 "), "{head}");
     assert_eq!(fields(&head, "x-ggrok-error"), ["body-stalled"]);
+    assert_eq!(fields(&head, "connection"), ["close"]);
 }
 
 #[tokio::test]

@@ -36,7 +36,7 @@ async fn via(stage: Stage) {
     nothing_arrived(&stage).await;
 }
 
-const CLAIMS: &str = "X-Forwarded-For: 10.0.0.1, 203.0.113.9\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: other.example\r\nX-Forwarded-Port: 444\r\nForwarded: for=10.0.0.1;host=other.example\r\nX_Forwarded_For: 10.0.0.1\r\n";
+const CLAIMS: &str = "X-Forwarded-For: 10.0.0.1, 203.0.113.9\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: other.example\r\nX-Forwarded-Port: 444\r\nForwarded: for=10.0.0.1;host=other.example\r\nX_Forwarded_For: 10.0.0.1\r\nX-Real-IP: 10.0.0.1\r\nX-Forwarded-Prefix: /other.example\r\nX-Forwarded-Ssl: on\r\n";
 
 async fn forwarded(stage: Stage) {
     let get = format!("GET / HTTP/1.1\r\nHOST\r\n{CLAIMS}\r\n");
@@ -50,6 +50,7 @@ async fn forwarded(stage: Stage) {
         !head.contains("10.0.0.1") && !head.contains("other.example"),
         "{head}"
     );
+    assert!(fields(&head, "x-forwarded-ssl").is_empty(), "{head}");
     assert!(
         fields(&head, "forwarded")[0].contains("for=127.0.0.1"),
         "{head}"

@@ -44,6 +44,8 @@ pub use headers::{REQUEST_ID, remove_hop_by_hop, requested_upgrade};
 pub use limits::Limits;
 pub use message::{Ending, Message, Transport};
 pub use refusal::{ERROR_HEADER, Refusal};
-pub use registration::{ADDRESS_HEADER, BadMirrorName, MIRROR_PATH, MirrorName, REGISTER_PATH};
+pub use registration::{
+    ADDRESS_HEADER, BadMirrorName, MIRROR_PATH, MirrorName, REGISTER_PATH, TOKEN_HEADER,
+};
 pub use splice::{SocketBody, SocketFeed, socket_body, splice};
 pub use tunnel::{Arrival, Incoming, IncomingCall, Responder, Session, Tunnel, accept, open};

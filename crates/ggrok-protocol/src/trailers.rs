@@ -7,7 +7,7 @@ use http::header::{
     WWW_AUTHENTICATE,
 };
 
-use crate::{ERROR_HEADER, REQUEST_ID};
+use crate::{ERROR_HEADER, REQUEST_ID, TOKEN_HEADER};
 
 /// Removes from trailers what frames, routes, controls or authenticates a message, says how to take
 /// its content, or concerns one hop (RFC 9110, section 6.5.1), and what only ggrok says. A program
@@ -33,7 +33,7 @@ fn is_forbidden(name: &str) -> bool {
 /// Conditions, descriptions of the content, and what a relay says of its visitor.
 const FAMILIES: [&str; 3] = ["if-", "content-", "x-forwarded-"];
 
-const FORBIDDEN: [HeaderName; 30] = [
+const FORBIDDEN: [HeaderName; 32] = [
     AGE,
     AUTHORIZATION,
     CACHE_CONTROL,
@@ -49,6 +49,7 @@ const FORBIDDEN: [HeaderName; 30] = [
     LOCATION,
     MAX_FORWARDS,
     PRAGMA,
+    HeaderName::from_static("proxy"),
     PROXY_AUTHENTICATE,
     PROXY_AUTHORIZATION,
     HeaderName::from_static("proxy-connection"),
@@ -57,6 +58,7 @@ const FORBIDDEN: [HeaderName; 30] = [
     RETRY_AFTER,
     SET_COOKIE,
     TE,
+    TOKEN_HEADER,
     TRAILER,
     TRANSFER_ENCODING,
     UPGRADE,
@@ -89,6 +91,8 @@ mod tests {
             "x-forwarded-for",
             "x_forwarded_for",
             "x-request-id",
+            "x_ggrok_token",
+            "proxy",
         ];
         let fields = names.map(|name| (HeaderName::from_static(name), HeaderValue::from(1)));
         let mut trailers = HeaderMap::from_iter(fields);

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use http::header::{AUTHORIZATION, HeaderName};
+use ggrok_protocol::TOKEN_HEADER;
+use http::header::AUTHORIZATION;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue};
 
@@ -58,9 +59,6 @@ fn bearer(authorization: &[u8]) -> Option<HeaderValue> {
     token.set_sensitive(true);
     Some(token)
 }
-
-/// The field by which a program gives its token and keeps Authorization for the app.
-pub(crate) const TOKEN_HEADER: HeaderName = HeaderName::from_static("x-ggrok-token");
 
 /// Who may do what at a relay. Clones are the same.
 #[derive(Clone)]

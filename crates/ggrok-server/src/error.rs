@@ -87,6 +87,10 @@ impl RelayError {
                 // What such a peer sends next is not to be trusted to be a request.
                 headers.insert(CONNECTION, HeaderValue::from_static("close"));
             }
+            Self::Call(CallError::BodyStalled) => {
+                // RFC 9110, section 15.5.9: the rest of the body may still come.
+                headers.insert(CONNECTION, HeaderValue::from_static("close"));
+            }
             _ => {}
         }
         response

@@ -2,10 +2,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use ggrok_protocol::REQUEST_ID;
+use ggrok_protocol::{REQUEST_ID, TOKEN_HEADER};
 use http::header::{FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue};
-
-use crate::access::TOKEN_HEADER;
 
 mod standard;
 
@@ -21,6 +19,8 @@ pub(crate) struct Forwarded {
     proto: &'static str,
     port: HeaderValue,
     host: Option<HeaderValue>,
+    /// Whether routers of ours may have said more of the visitor.
+    routed: bool,
 }
 
 impl Forwarded {
@@ -43,12 +43,14 @@ impl Forwarded {
             proto: if secure { "https" } else { "http" },
             port: port.into(),
             host: headers.get(HOST).cloned(),
+            routed: trusted_hops > 0,
         }
     }
 
-    /// Sets the fields, in the place of all that were there and of other spellings of them.
+    /// Sets the fields, in the place of all that were there, of other spellings of them and of what
+    /// else says the same.
     pub(crate) fn set(self, headers: &mut HeaderMap) {
-        remove_aliases(headers);
+        remove_rivals(headers, self.routed);
         let standard = standard::field(self.seen.as_deref(), self.host.as_ref(), self.proto);
         headers.insert(FORWARDED, standard);
         headers.insert(PROTO, HeaderValue::from_static(self.proto));
@@ -65,20 +67,39 @@ impl Forwarded {
 /// Removes what an app may take for our fields, or for the machine's own settings. CGI and its heirs
 /// read `X_Forwarded_For` as `X-Forwarded-For`, and `Proxy` as the variable HTTP_PROXY. A token of the
 /// relay's under such a name is a token still.
-fn remove_aliases(headers: &mut HeaderMap) {
-    headers.remove("proxy");
-    let is_alias = |name: &&HeaderName| {
+///
+/// What routers have added besides, such as X-Forwarded-User, stays; that it is theirs they must see to.
+fn remove_rivals(headers: &mut HeaderMap, routed: bool) {
+    let is_rival = |name: &&HeaderName| {
         let name = name.as_str();
-        let is_ours = |name: &str| {
-            name.starts_with("x-forwarded-") || name == REQUEST_ID || name == TOKEN_HEADER
-        };
-        name.contains('_') && is_ours(&name.replace('_', "-"))
+        if name.contains('_') {
+            let name = name.replace('_', "-");
+            return is_family(&name)
+                || RIVALS.contains(&&*name)
+                || OURS.iter().any(|ours| *ours == *name);
+        }
+        is_family(name) && !routed || RIVALS.contains(&name)
     };
-    let aliases: Vec<HeaderName> = headers.keys().filter(is_alias).cloned().collect();
-    for alias in aliases {
-        headers.remove(alias);
+    let rivals: Vec<HeaderName> = headers.keys().filter(is_rival).cloned().collect();
+    for rival in rivals {
+        headers.remove(rival);
     }
 }
+
+fn is_family(name: &str) -> bool {
+    name.starts_with("x-forwarded-")
+}
+
+/// Names by which apps know the visitor's address and scheme, and one that is no field of HTTP's.
+const RIVALS: [&str; 4] = [
+    "proxy",
+    "x-forwarded-scheme",
+    "x-forwarded-ssl",
+    "x-real-ip",
+];
+
+/// Names of which no other spelling may pass.
+const OURS: [HeaderName; 2] = [REQUEST_ID, TOKEN_HEADER];
 
 /// The right-most entries of X-Forwarded-For, as many as there are trusted hops. They have to be
 /// addresses: a router writes nothing else.
@@ -192,6 +213,10 @@ mod tests {
             "x_request_id",
             "forwarded",
             "proxy",
+            "x-real-ip",
+            "x_real_ip",
+            "x-forwarded-ssl",
+            "x-forwarded-prefix",
             "x_other",
         ]
         .map(|name| (HeaderName::from_static(name), "6.6.6.6".parse().unwrap()))
@@ -211,6 +236,24 @@ mod tests {
                 "x_other"
             ]
         );
+    }
+
+    #[test]
+    fn leaves_what_routers_say_besides() {
+        let mut headers: HeaderMap = [
+            "x-forwarded-user",
+            "x_forwarded_user",
+            "x-forwarded-ssl",
+            "x-real-ip",
+        ]
+        .map(|name| (HeaderName::from_static(name), "ana".parse().unwrap()))
+        .into_iter()
+        .collect();
+        Forwarded::of(&headers, None, 1).set(&mut headers);
+        assert_eq!(headers["x-forwarded-user"], "ana");
+        for gone in ["x_forwarded_user", "x-forwarded-ssl", "x-real-ip"] {
+            assert!(!headers.contains_key(gone), "{gone}");
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use axum::body::Body;
 use axum::response::Response;
+use ggrok_protocol::ERROR_HEADER;
 use http::header::{ALLOW, MAX_FORWARDS};
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
 
@@ -32,6 +33,9 @@ fn options() -> Response {
     *response.status_mut() = StatusCode::NO_CONTENT;
     let methods = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
     response.headers_mut().insert(ALLOW, methods);
+    // As in every answer that is not the app's.
+    let code = HeaderValue::from_static("max-forwards");
+    response.headers_mut().insert(ERROR_HEADER, code);
     response
 }
 

@@ -9,9 +9,13 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 /// Whether a request is a call of gRPC, and not of its kin for browsers.
 pub(super) fn is_call(headers: &HeaderMap) -> bool {
     let content_type = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
-    let rest = content_type.and_then(|value| value.strip_prefix(b"application/grpc"));
-    rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
+    let parts = content_type.and_then(|value| value.split_at_checked(GRPC.len()));
+    parts.is_some_and(|(start, rest)| {
+        start.eq_ignore_ascii_case(GRPC) && matches!(rest.first(), None | Some(b'+' | b';'))
+    })
 }
+
+const GRPC: &[u8] = b"application/grpc";
 
 /// Turns an answer of ggrok's own into a response of trailers alone. Some clients take the text of
 /// another for a broken message, and their program would not learn that it may try again.
@@ -59,6 +63,7 @@ mod tests {
         for (content_type, expected) in [
             ("application/grpc", true),
             ("application/grpc+proto", true),
+            ("Application/gRPC", true),
             ("application/grpc;charset=utf-8", true),
             ("application/grpc-web", false),
             ("application/grpc-web+proto", false),
