@@ -1,23 +1,18 @@
 //! A request, called through the tunnel of its place.
 
 use std::net::IpAddr;
-use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::Response;
-use ggrok_protocol::{CallError, remove_hop_by_hop, requested_upgrade};
+use ggrok_protocol::{TOKEN_HEADER, remove_hop_by_hop, requested_upgrade};
 use http::header::{ACCEPT, CONNECTION, EXPECT, HOST, HeaderValue, UPGRADE};
 use http::{Request, Version, request};
-use http_body_util::BodyExt;
-use tokio::time::timeout;
 use tracing::Instrument;
 
 use crate::Config;
-use crate::access::TOKEN_HEADER;
 use crate::app::App;
 use crate::error::RelayError;
 use crate::forwarded::Forwarded;
-use crate::lent::lend;
 use crate::place::Place;
 use crate::request_id::RequestId;
 use crate::{max_forwards, response, upgrade};
@@ -27,14 +22,14 @@ pub(crate) async fn answer(
     app: &App,
     place: &Place,
     peer: Option<IpAddr>,
-    mut request: Request<Body>,
+    request: Request<Body>,
 ) -> Response {
-    let told = Told::of(&request);
+    let accept = request.headers().get(ACCEPT).cloned();
     let id = RequestId::of(request.headers());
     let (method, path) = (request.method(), request.uri().path());
     let span = tracing::debug_span!("call", %id, %method, path);
     let answering = async {
-        match call(app, place, peer, id, &mut request).await {
+        match call(app, place, peer, id, request).await {
             Ok(answer) => {
                 let status = answer.status().as_u16();
                 tracing::debug!(%place, status, "answered a call");
@@ -42,78 +37,39 @@ pub(crate) async fn answer(
             }
             Err(error) => {
                 tracing::debug!(%place, %error, "refused a call");
-                told.refuse(&error, request.into_body()).await
+                error.response(accept.as_ref())
             }
         }
     };
     answering.instrument(span).await
 }
 
-/// Answers a request that goes to no tunnel.
-pub(crate) async fn refuse(error: &RelayError, request: Request<Body>) -> Response {
-    Told::of(&request).refuse(error, request.into_body()).await
-}
-
-/// What a request says of how to refuse it.
-struct Told {
-    accept: Option<HeaderValue>,
-    awaits_continue: bool,
-}
-
-impl Told {
-    fn of(request: &Request<Body>) -> Self {
-        Self {
-            accept: request.headers().get(ACCEPT).cloned(),
-            awaits_continue: request.version() != Version::HTTP_10
-                && request.headers().contains_key(EXPECT),
-        }
-    }
-
-    async fn refuse(self, error: &RelayError, body: Body) -> Response {
-        // One that awaits a 100 has sent nothing, and one that stalled will send nothing.
-        let stalled = matches!(error, RelayError::Call(CallError::BodyStalled));
-        if !(stalled || self.awaits_continue) {
-            discard(body).await;
-        }
-        error.response(self.accept.as_ref())
-    }
-}
-
-/// Calls through the tunnel of the place. Where there is no response, the request's body is back; its
-/// fields are gone.
+/// Calls through the tunnel of the place.
 async fn call(
     app: &App,
     place: &Place,
     peer: Option<IpAddr>,
     id: RequestId,
-    request: &mut Request<Body>,
+    mut request: Request<Body>,
 ) -> Result<Response, RelayError> {
     if app.config.pseudonym.has_signed(request.headers()) {
         return Err(RelayError::Loop);
     }
-    if let Some(answer) = max_forwards::count(request) {
+    if let Some(answer) = max_forwards::count(&mut request) {
         return Ok(answer);
     }
     let tunnel = app.registry.tunnel_by(place, app.settled).await;
     let tunnel = tunnel.map_err(|why| RelayError::missing(place, why))?;
-    let mut head = head(request, peer, id, &app.config);
+    let mut head = head(&mut request, peer, id, &app.config);
     if matches!(place, Place::Mirror(..)) {
         // It is the API's. The local server gets its own, which no check of its refuses.
         head.headers.remove(HOST);
     }
     if head.headers.contains_key(UPGRADE) {
-        return upgrade::call(app, &tunnel, head, request).await;
+        return upgrade::call(app, &tunnel, head, &mut request).await;
     }
-    let (body, returned) = lend(std::mem::take(request.body_mut()));
-    match tunnel.send(head, body).await {
-        Ok(response) => Ok(response.map(Body::new)),
-        Err(error) => {
-            if let Ok(Ok(body)) = timeout(DISCARD_TIME, returned).await {
-                *request.body_mut() = body;
-            }
-            Err(error.into())
-        }
-    }
+    let response = tunnel.send(head, request.into_body()).await?;
+    Ok(response.map(Body::new))
 }
 
 /// The head of the request that goes to the app. It takes the fields of the visitor's with it.
@@ -150,23 +106,3 @@ fn head(
     }
     head
 }
-
-/// Reads on, within bounds, what a visitor still sends. Closing on it would make its system throw
-/// the answer away unread (RFC 9112, section 9.6).
-async fn discard(mut body: Body) {
-    let reading = async {
-        let mut left = DISCARD_BYTES;
-        while let Some(Ok(frame)) = body.frame().await {
-            let bytes = frame.data_ref().map_or(0, bytes::Bytes::len);
-            let Some(rest) = left.checked_sub(bytes) else {
-                return;
-            };
-            left = rest;
-        }
-    };
-    // Whoever is slower than that gets its answer now, and may miss it.
-    timeout(DISCARD_TIME, reading).await.ok();
-}
-
-const DISCARD_BYTES: usize = 64 << 20;
-const DISCARD_TIME: Duration = Duration::from_secs(5);

@@ -50,7 +50,6 @@ mod event;
 mod forwarded;
 mod grant;
 mod host;
-mod lent;
 mod max_forwards;
 mod mirrors;
 mod owner;

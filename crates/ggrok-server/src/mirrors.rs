@@ -166,7 +166,7 @@ async fn reach(State(app): State<Arc<App>>, mut request: Request) -> Response {
     let peer = peer(request.extensions());
     let response = match admit(&app, &mut request).await {
         Ok(place) => call::answer(&app, &place, peer, request).await,
-        Err(error) => call::refuse(&error, request).await,
+        Err(error) => error.response(request.headers().get(ACCEPT)),
     };
     if is_head {
         // The router would tell of the length of the body that is not there.

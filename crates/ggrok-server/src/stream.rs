@@ -7,10 +7,10 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 /// A visitor's socket. Dropping it closes the connection.
 pub(crate) struct VisitorStream {
@@ -55,7 +55,31 @@ impl Departure {
             sleep(ROUND).await;
         }
     }
+
+    /// Reads on, within bounds, what the visitor of a closed connection still sends: the system would
+    /// else throw the answer away unread (RFC 9112, section 9.6). Each pause may last for `quiet`.
+    /// What became another protocol's is let alone.
+    pub(crate) async fn linger(self, quiet: Duration) {
+        let Some(mut from) = Arc::into_inner(self.0) else {
+            return;
+        };
+        let reading = async {
+            let mut left = LINGER_BYTES;
+            let mut unwanted = vec![0; 16 << 10];
+            while let Ok(Ok(read)) = timeout(quiet, from.read(&mut unwanted)).await
+                && read > 0
+                && left > read
+            {
+                left -= read;
+            }
+        };
+        // Whoever is slower than that has its answer by now, or misses it.
+        timeout(LINGER_TIME, reading).await.ok();
+    }
 }
+
+const LINGER_BYTES: usize = 64 << 20;
+const LINGER_TIME: Duration = Duration::from_secs(5);
 
 /// How long it may take until a departure is noticed.
 const ROUND: Duration = Duration::from_secs(1);

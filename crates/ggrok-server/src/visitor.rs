@@ -65,7 +65,7 @@ pub(crate) async fn serve(
     }
     let stopped = async {
         draining.cancelled().await;
-        sleep(LINGER).await;
+        sleep(LAST_WORDS).await;
     };
     let begun = tokio::select! {
         begun = timeout(app.config.idle_timeout, preface::is_http2(&mut stream)) => begun,
@@ -114,11 +114,12 @@ async fn http1(
     let connection = builder
         .serve_connection(TokioIo::new(Box::pin(stream)), service)
         .with_upgrades();
-    let mut connection = std::pin::pin!(connection);
+    // Its end drops the connection, which closes it.
     let serving = async {
+        let mut connection = std::pin::pin!(connection);
         tokio::select! {
             ended = connection.as_mut() => ended,
-            () = draining.cancelled() => match timeout(LINGER, connection.as_mut()).await {
+            () = draining.cancelled() => match timeout(LAST_WORDS, connection.as_mut()).await {
                 Ok(ended) => ended,
                 Err(_) => {
                     connection.as_mut().graceful_shutdown();
@@ -137,6 +138,12 @@ async fn http1(
         // Visitors leave, time out and send nonsense all day; none of that is ours to act on.
         tracing::debug!(%peer, %error, "a visitor's connection failed");
     }
+    let quiet = if draining.is_cancelled() {
+        LAST_WORDS
+    } else {
+        QUIET
+    };
+    departure.linger(quiet).await;
 }
 
 async fn answer(
@@ -258,7 +265,10 @@ fn bring_into_origin_form<B>(request: &mut Request<B>) -> Result<(), RelayError>
 
 /// How long a visitor who has connected may take to send a request when the relay stops. hyper
 /// would close on one that is on its way.
-const LINGER: Duration = Duration::from_millis(250);
+const LAST_WORDS: Duration = Duration::from_millis(250);
+
+/// How long a visitor may pause within what it still sends to a connection that we have closed.
+const QUIET: Duration = Duration::from_secs(1);
 
 /// Bytes of a target. RFC 9112, section 3 asks for at least 8,000; hyper takes up to 65,534 and
 /// refuses more without a word.
