@@ -114,6 +114,44 @@ async fn carries_requests_and_responses_in_every_dialect() {
 }
 
 #[tokio::test]
+async fn gives_no_answer_of_its_own_to_head_a_body() {
+    let relay = Relay::with(|config| {
+        config.http2 = true;
+        config.settling_time = Duration::ZERO;
+    })
+    .await;
+    let mut visitor = Http2::connect(relay.address).await;
+    let unknown = visitor.head(visitor.request("HEAD", "/")).await;
+    assert_eq!(
+        error(&unknown),
+        (404.try_into().unwrap(), Some("unknown-host"))
+    );
+    let nobody = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let local: ggrok_client::LocalAddress =
+        nobody.local_addr().unwrap().to_string().parse().unwrap();
+    drop(nobody);
+    let server = relay.address.to_string().parse().unwrap();
+    let client = Client::ready(ggrok_client::Config::new(server, local)).await;
+    let broken = visitor.head(visitor.request("HEAD", "/")).await;
+    assert_eq!(
+        error(&broken),
+        (502.try_into().unwrap(), Some("local-unreachable"))
+    );
+    drop(client);
+    for response in [unknown, broken] {
+        let length: usize = response.headers()["content-length"]
+            .to_str()
+            .unwrap()
+            .parse()
+            .unwrap();
+        assert!(length > 0);
+        // The library takes a body here for an error of the protocol.
+        assert_eq!(whole(response.into_body()).await.unwrap().0, b"");
+    }
+    assert_eq!(visitor.get("/").await.status().as_u16() / 100, 5);
+}
+
+#[tokio::test]
 async fn takes_the_host_from_the_authority() {
     let (relay, origin, _client) = setup().await;
     let authority = relay.address.to_string();
@@ -639,6 +677,19 @@ async fn resets_a_stream_whose_visitor_takes_nothing_and_no_other() {
     let origin = Origin::start(ok).await;
     let _client = Client::start(&wires.relay, &origin).await;
     assert_eq!(visitor.get("/").await.body(), b"hi");
+}
+
+#[tokio::test]
+async fn waits_for_no_visitor_who_is_mute_before_it_stops() {
+    let mut relay = Relay::with(|config| {
+        config.http2 = true;
+        config.grace_period = Duration::from_secs(3600);
+    })
+    .await;
+    let mut mute = Frames::connect(relay.address).await;
+    mute.next_of(&[crate::support::SETTINGS]).await;
+    let stopped = timeout(PATIENCE, relay.stop()).await;
+    stopped.expect("the relay waits").unwrap();
 }
 
 #[tokio::test]

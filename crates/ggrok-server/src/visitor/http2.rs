@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::body::Body;
 use axum::response::Response;
 use ggrok_protocol::remove_hop_by_hop;
 use http::header::{COOKIE, HOST};
@@ -19,7 +20,7 @@ use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 
 use super::streams::{Noted, Runner, Streams};
-use super::{LINGER, answer, grpc};
+use super::{LAST_WORDS, QUIET, answer, grpc};
 use crate::Config;
 use crate::app::App;
 use crate::error::RelayError;
@@ -41,9 +42,14 @@ pub(super) async fn serve(
         let (app, pages) = (Arc::clone(&app), pages.clone());
         async move {
             let is_grpc = grpc::is_call(request.headers());
+            let is_head = request.method() == Method::HEAD;
             let mut response = answer(app, pages, peer, request).await;
             if is_grpc {
                 response = grpc::response(response);
+            }
+            if is_head {
+                // hyper sees to that in HTTP/1 alone (RFC 9110, section 9.3.2).
+                *response.body_mut() = Body::empty();
             }
             Ok::<_, Infallible>(onward(response))
         }
@@ -54,7 +60,7 @@ pub(super) async fn serve(
     let mut connection = std::pin::pin!(connection);
     let last = async {
         tokio::select! {
-            () = draining.cancelled() => sleep(LINGER).await,
+            () = draining.cancelled() => sleep(LAST_WORDS).await,
             () = streams.idle(idle_timeout) => {}
         }
     };
@@ -62,10 +68,16 @@ pub(super) async fn serve(
         ended = connection.as_mut() => ended,
         () = last => {
             connection.as_mut().graceful_shutdown();
+            let stopped = async {
+                draining.cancelled().await;
+                streams.idle(QUIET).await;
+            };
             tokio::select! {
                 ended = connection => ended,
                 // What is left to write nobody takes.
                 () = streams.idle(stream_idle) => Ok(()),
+                // Nobody hears that this is the end.
+                () = stopped => Ok(()),
             }
         }
     };
