@@ -12,7 +12,9 @@ pub enum CallError {
     /// The tunnel ended before the response came.
     #[error("the tunnel closed")]
     Closed,
-    /// No response in [`Limits::call_timeout`](crate::Limits::call_timeout).
+    /// No response in [`Limits::call_timeout`](crate::Limits::call_timeout) or
+    /// [`Limits::answer_timeout`](crate::Limits::answer_timeout), or nothing of the request body was
+    /// taken for [`Limits::stream_idle`](crate::Limits::stream_idle).
     #[error("the client did not answer in time")]
     TimedOut,
     /// [`Limits::calls`](crate::Limits::calls) are under way.
@@ -27,7 +29,8 @@ pub enum CallError {
     /// The client's answer is a message over the limit, which ends the tunnel too.
     #[error("the client's answer is over the limit of this tunnel")]
     AnswerTooLarge,
-    /// The request body stalled for [`Limits::body_idle`](crate::Limits::body_idle).
+    /// The request body stalled for [`Limits::body_idle`](crate::Limits::body_idle) or
+    /// [`Limits::stream_idle`](crate::Limits::stream_idle).
     #[error("the request body stalled")]
     BodyStalled,
     /// The request body broke off.

@@ -72,7 +72,9 @@ impl<G: Unpin> Body for Incoming<G> {
             Err(Over::Reset(code)) => Some(Err(BodyError::Reset(code))),
             Err(Over::Closed) => Some(Err(BodyError::Closed)),
             Err(Over::BodyBroken) => Some(Err(BodyError::Reset(ResetCode::Cancelled))),
-            Err(Over::BodyStalled) => Some(Err(BodyError::Reset(ResetCode::TimedOut))),
+            Err(Over::BodyStalled | Over::BodyUntaken) => {
+                Some(Err(BodyError::Reset(ResetCode::TimedOut)))
+            }
         })
     }
 

@@ -46,6 +46,8 @@ pub(crate) enum Over {
     BodyBroken,
     /// The body that goes out stalled behind its head.
     BodyStalled,
+    /// The peer took nothing more of the body that goes out.
+    BodyUntaken,
 }
 
 /// One live call.

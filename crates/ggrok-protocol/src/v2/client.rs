@@ -139,7 +139,7 @@ impl Answer {
                 }
             }
             Err(Unsent::Broken(_)) => self.code = ResetCode::Broken,
-            Err(Unsent::Idle) => self.code = ResetCode::TimedOut,
+            Err(Unsent::Quiet | Unsent::Untaken) => self.code = ResetCode::TimedOut,
             Err(Unsent::Over(_)) => {}
         }
         status

@@ -157,7 +157,8 @@ where
     let (code, over) = match rest.send(&call, &shared.outbox, idle, asks.expect).await {
         Ok(()) | Err(Unsent::Over(_)) => return,
         Err(Unsent::Broken(_)) => (ResetCode::Cancelled, Over::BodyBroken),
-        Err(Unsent::Idle) => (ResetCode::TimedOut, Over::BodyStalled),
+        Err(Unsent::Quiet) => (ResetCode::TimedOut, Over::BodyStalled),
+        Err(Unsent::Untaken) => (ResetCode::TimedOut, Over::BodyUntaken),
     };
     if shared.calls.remove(call.id).is_some() {
         shared.outbox.reset(call.id, code);
@@ -173,6 +174,7 @@ impl From<Over> for CallError {
             Over::Closed => Self::Closed,
             Over::BodyBroken => Self::BodyBroken("behind its head".into()),
             Over::BodyStalled => Self::BodyStalled,
+            Over::BodyUntaken => Self::TimedOut,
         }
     }
 }
@@ -181,7 +183,8 @@ impl From<Unsent> for CallError {
     fn from(unsent: Unsent) -> Self {
         match unsent {
             Unsent::Broken(error) => Self::BodyBroken(error),
-            Unsent::Idle => Self::BodyStalled,
+            Unsent::Quiet => Self::BodyStalled,
+            Unsent::Untaken => Self::TimedOut,
             Unsent::Over(over) => over.into(),
         }
     }

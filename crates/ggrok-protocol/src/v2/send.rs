@@ -29,8 +29,10 @@ const ALONG: usize = 16 << 10;
 pub(crate) enum Unsent {
     /// It broke.
     Broken(String),
-    /// Nothing moved for too long.
-    Idle,
+    /// It said nothing for too long.
+    Quiet,
+    /// The peer took nothing of it for too long.
+    Untaken,
     /// The call is over.
     Over(Over),
 }
@@ -152,13 +154,13 @@ where
         if waits {
             // The first credit is the sign to begin.
             let sign = poll_fn(|cx| call.poll_credit(cx, 1));
-            let taken = within(idle, sign).await??;
+            let taken = taken(idle, sign).await??;
             call.add_credit(taken).ok();
         }
         loop {
             while !self.data.is_empty() {
                 let most = u32::try_from(self.data.len().min(CHUNK)).unwrap_or(u32::MAX);
-                let credit = within(idle, poll_fn(|cx| call.poll_credit(cx, most))).await??;
+                let credit = taken(idle, poll_fn(|cx| call.poll_credit(cx, most))).await??;
                 let body = self.data.split_to(credit as usize);
                 let end = self.ended && self.data.is_empty() && self.trailers.is_none();
                 let call = call.id;
@@ -206,20 +208,23 @@ async fn unless_quiet<F: Future>(
     let mut frame = pin!(frame);
     let mut since = Instant::now();
     loop {
-        let waiting = within(
-            idle.map(|idle| idle.saturating_sub(since.elapsed())),
-            &mut frame,
-        );
-        match (waiting.await, call.heard()) {
-            (Err(Unsent::Idle), Some(heard)) if heard > since => since = heard,
-            (waited, _) => return waited,
+        let left = idle.map(|idle| idle.saturating_sub(since.elapsed()));
+        match (within(left, &mut frame).await, call.heard()) {
+            (Some(frame), _) => return Ok(frame),
+            (None, Some(heard)) if heard > since => since = heard,
+            (None, _) => return Err(Unsent::Quiet),
         }
     }
 }
 
-async fn within<F: Future>(idle: Option<Duration>, future: F) -> Result<F::Output, Unsent> {
+/// Waits for credit.
+async fn taken<F: Future>(idle: Option<Duration>, credit: F) -> Result<F::Output, Unsent> {
+    within(idle, credit).await.ok_or(Unsent::Untaken)
+}
+
+async fn within<F: Future>(idle: Option<Duration>, future: F) -> Option<F::Output> {
     match idle {
-        Some(idle) => timeout(idle, future).await.map_err(|_| Unsent::Idle),
-        None => Ok(future.await),
+        Some(idle) => timeout(idle, future).await.ok(),
+        None => Some(future.await),
     }
 }

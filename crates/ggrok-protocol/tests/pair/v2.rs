@@ -227,6 +227,28 @@ async fn stalled_readers_hold_nobody_up() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn tells_who_holds_a_request_body_up() {
+    let mut pair = pair(Limits::default());
+    let since = Instant::now();
+    // Nobody reads it.
+    let call = pair.call(
+        Request::post("/")
+            .body(Full::from(pattern(10_000_000)))
+            .unwrap(),
+    );
+    let unread = pair.arrived().await;
+    assert!(matches!(call.await.unwrap(), Err(CallError::TimedOut)));
+    drop(unread);
+    // Nobody says it.
+    let (_silent, body) = fed();
+    let call = pair.call(Request::post("/").body(body).unwrap());
+    let unanswered = pair.arrived().await;
+    assert!(matches!(call.await.unwrap(), Err(CallError::BodyStalled)));
+    drop(unanswered);
+    assert_eq!(since.elapsed(), 2 * Limits::default().stream_idle);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_body_may_be_quiet_while_the_other_is_not() {
     let limits = Limits {
         stream_idle: Duration::from_secs(10),
