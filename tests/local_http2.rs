@@ -28,7 +28,11 @@ impl Setup {
     }
 
     async fn with(dialect: Option<Dialect>) -> Self {
-        let (local, relay) = (LocalHttp2::start().await, Relay::start().await);
+        Self::before(LocalHttp2::start().await, dialect).await
+    }
+
+    async fn before(local: LocalHttp2, dialect: Option<Dialect>) -> Self {
+        let relay = Relay::start().await;
         let mut config = config(&relay, &local.address.to_string());
         config.dialect = dialect;
         Self {
@@ -209,6 +213,42 @@ async fn opens_one_connection_for_calls_that_come_together() {
 }
 
 #[tokio::test]
+async fn keeps_to_the_calls_that_the_local_server_allows() {
+    let mut setup = Setup::before(LocalHttp2::allowing(3).await, None).await;
+    let mut visitors = JoinSet::new();
+    for _ in 0..20 {
+        let address = setup.relay.address;
+        visitors.spawn(async move { get(address, "/").await });
+    }
+    for _ in 0..20 {
+        setup.local.call().await.say("hi");
+    }
+    for answer in visitors.join_all().await {
+        assert_eq!(answer.whole().unwrap(), b"hi");
+    }
+}
+
+#[tokio::test]
+async fn sends_again_what_the_local_server_did_not_touch() {
+    let mut setup = Setup::start().await;
+    let (mut visitor, local) = setup.call(GET).await;
+    local.say("hi");
+    visitor.head().await;
+    // A POST may do harm twice, but this one was refused unseen.
+    let post = "POST / HTTP/1.1\r\nHOST\r\nContent-Length: 0\r\n\r\n";
+    let (mut visitor, mut local) = setup.call(post).await;
+    local.respond.send_reset(Reason::REFUSED_STREAM);
+    setup.local.call().await.say("again");
+    visitor.head().await;
+    assert_eq!(visitor.chunks(5).await, b"again");
+
+    let (mut visitor, mut local) = setup.call(post).await;
+    local.respond.send_reset(Reason::INTERNAL_ERROR);
+    let head = visitor.head().await;
+    assert_eq!(fields(&head, "x-ggrok-error"), ["local-broken"]);
+}
+
+#[tokio::test]
 async fn goes_to_a_new_connection_when_the_old_one_goes_away() {
     let mut setup = Setup::start().await;
     let (mut slow, mut at_work) = setup.call(GET).await;
@@ -308,7 +348,7 @@ async fn breaks_visibly_where_the_local_server_breaks_off() {
     assert_eq!(visitor.rest().await, b"");
 
     let (mut visitor, mut local) = setup.call(GET).await;
-    local.respond.send_reset(Reason::REFUSED_STREAM);
+    local.respond.send_reset(Reason::INTERNAL_ERROR);
     let head = visitor.head().await;
     assert_eq!(fields(&head, "x-ggrok-error"), ["local-broken"]);
     // That says nothing of the connection.

@@ -119,6 +119,16 @@ async fn retries(stage: Stage) {
             nothing_arrived(&stage).await;
         }
     }
+    // What cannot be understood is an answer, too.
+    let (mut visitor, mut local, _) = stage.call(GET).await;
+    local.send(OK).await;
+    visitor.head().await;
+    visitor.exactly(2).await;
+    visitor.send(hosted(CLOSE)).await;
+    local.head().await;
+    local.send("HTTP/1.1 200 OK\r\nnonsense\r\n\r\n").await;
+    assert_eq!(error(&rest(visitor).await), (502, "local-broken"));
+    nothing_arrived(&stage).await;
     // Nor on a new one.
     let (visitor, local, _) = stage
         .call("GET / HTTP/1.1\r\nHOST\r\nConnection: close\r\n\r\n")

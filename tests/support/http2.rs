@@ -284,8 +284,15 @@ impl Drop for LocalHttp2 {
 
 impl LocalHttp2 {
     pub async fn start() -> Self {
+        Self::allowing(100).await
+    }
+
+    /// Starts one that allows so many calls at a time on a connection.
+    pub async fn allowing(calls: u32) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
+        let mut builder = h2::server::Builder::new();
+        builder.max_concurrent_streams(calls);
         let connections = Arc::new(AtomicUsize::new(0));
         let opened = Arc::clone(&connections);
         let (sender, calls) = mpsc::channel(1000);
@@ -294,10 +301,11 @@ impl LocalHttp2 {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
                 let (sender, opened) = (sender.clone(), Arc::clone(&opened));
+                let builder = builder.clone();
                 open.spawn(async move {
                     stream.set_nodelay(true).unwrap();
                     // The client looks once whether anybody is there.
-                    if let Ok(connection) = h2::server::handshake(stream).await {
+                    if let Ok(connection) = builder.handshake(stream).await {
                         let number = opened.fetch_add(1, Ordering::Relaxed) + 1;
                         serve(connection, number, sender).await;
                     }

@@ -40,12 +40,15 @@ struct Page {
     /// Where it is known.
     length: Option<u64>,
     start: Vec<u8>,
+    /// Bytes of it in which none of the marks begins.
+    known: usize,
 }
 
 impl HostCheck {
     /// Whose page it is that starts like this.
     fn of(page: &Page) -> Option<Self> {
-        let contains = |text: &[u8]| page.start.windows(text.len()).any(|window| window == text);
+        let fresh = &page.start[page.known..];
+        let contains = |text: &[u8]| fresh.windows(text.len()).any(|window| window == text);
         match page.status.as_u16() {
             // Before its version 5 it refused with 200.
             200 | 403 if page.start == WEBPACK && page.length == Some(WEBPACK.len() as u64) => {
@@ -139,11 +142,13 @@ impl Page {
             status,
             length,
             start: Vec::new(),
+            known: 0,
         })
     }
 
     fn read(&mut self, data: &[u8]) {
         let left = START - self.start.len();
+        self.known = self.start.len().saturating_sub(MARK);
         self.start.extend_from_slice(&data[..left.min(data.len())]);
     }
 }
@@ -151,6 +156,9 @@ impl Page {
 const VITE: &[u8] = b"Blocked request. This host (";
 
 const WEBPACK: &[u8] = b"Invalid Host header";
+
+/// Bytes of the longest mark within a page, or more.
+const MARK: usize = 32;
 
 /// How much of a page is looked at. Rails writes its styles first, 6 KiB of them.
 const START: usize = 16 << 10;
@@ -169,8 +177,11 @@ mod tests {
         let response =
             response.body(Full::new(body.to_owned().into_bytes().into()) as Full<bytes::Bytes>);
         let mut page = Page::of(&"a.example".parse().unwrap(), &response.unwrap())?;
-        page.read(body.as_bytes());
-        HostCheck::of(&page)
+        // Piece by piece, as it may come.
+        body.as_bytes().chunks(7).find_map(|piece| {
+            page.read(piece);
+            HostCheck::of(&page)
+        })
     }
 
     const HTML: (&str, &str) = ("content-type", "text/html; charset=utf-8");

@@ -191,9 +191,13 @@ impl Local {
         let mut request = request;
         frame(&mut request);
         if let Some(mut connection) = self.pool.take().await {
-            let spare = spare(&request);
+            let spare = spare(&request).filter(is_idempotent);
             match connection.sender.try_send_request(request).await {
                 Ok(response) => return self.pooled(response, connection),
+                // What cannot be parsed is an answer all the same.
+                Err(failed) if failed.error().is_parse() => {
+                    return Err(LocalError::Broken(failed.into_error()));
+                }
                 Err(mut failed) => match failed.take_message().or(spare) {
                     Some(unsent) => request = unsent,
                     None => return Err(LocalError::Broken(failed.into_error())),
@@ -245,13 +249,18 @@ fn frame(request: &mut Request<TunnelBody>) {
     }
 }
 
-/// A copy of a request that may be sent twice: idempotent, and without a body.
-fn spare(request: &Request<TunnelBody>) -> Option<Request<TunnelBody>> {
-    let idempotent = matches!(
+/// Whether a request may reach the local server twice (RFC 9110, section 9.2.2).
+fn is_idempotent<B>(request: &Request<B>) -> bool {
+    use Method as M;
+    matches!(
         *request.method(),
-        Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE
-    );
-    if !(idempotent && request.body().is_end_stream()) {
+        M::GET | M::HEAD | M::OPTIONS | M::PUT | M::DELETE
+    )
+}
+
+/// A copy of a request that can be sent again, since it has no body.
+fn spare(request: &Request<TunnelBody>) -> Option<Request<TunnelBody>> {
+    if !request.body().is_end_stream() {
         return None;
     }
     let mut spare = Request::new(TunnelBody::empty());

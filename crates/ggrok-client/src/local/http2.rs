@@ -1,5 +1,6 @@
 //! Connections to a local server in HTTP/2, each for many calls at a time.
 
+use std::error::Error;
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,6 +9,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared, WeakShared};
 use ggrok_protocol::TunnelBody;
+use h2::Reason;
 use http::header::HOST;
 use http::uri::{Authority, Scheme};
 use http::{Request, Response, Uri, Version};
@@ -21,7 +23,7 @@ use tokio::task::yield_now;
 use tokio::time::Instant;
 use tokio_util::sync::DropGuard;
 
-use super::{LocalError, spare};
+use super::{LocalError, is_idempotent, spare};
 use crate::Upstream;
 use crate::tasks::Tasks;
 use crate::upstream::Opened;
@@ -75,7 +77,11 @@ impl Connections {
             };
             // Its task may not have had a turn since.
             yield_now().await;
-            let spare = spare.filter(|_| place.connection.sender.is_closed());
+            let may_repeat = |request: &_| {
+                is_untouched(failed.error())
+                    || place.connection.sender.is_closed() && is_idempotent(request)
+            };
+            let spare = spare.filter(may_repeat);
             match failed.take_message().or(spare) {
                 Some(unsent) => request = unsent,
                 None => return Err(LocalError::Broken(failed.into_error())),
@@ -156,6 +162,8 @@ impl Connection {
             .initial_stream_window_size(WINDOW)
             .initial_connection_window_size(CALLS * WINDOW)
             .max_send_buf_size(WINDOW as usize)
+            // Until it has said how many it allows.
+            .initial_max_send_streams(1)
             .handshake(TokioIo::new(stream))
             .await
             .map_err(io::Error::other)?;
@@ -219,8 +227,19 @@ fn bring_into_http2(request: &mut Request<TunnelBody>) -> Result<(), http::Error
     Ok(())
 }
 
+/// Whether the local server says that it did nothing with a request: it refused its stream, or closes
+/// the connection and took no stream so late (RFC 9113, sections 6.8 and 8.7).
+fn is_untouched(error: &hyper::Error) -> bool {
+    let error = error.source().and_then(|source| source.downcast_ref());
+    error.is_some_and(|error: &h2::Error| {
+        error.reason() == Some(Reason::REFUSED_STREAM) && error.is_reset()
+            || error.reason() == Some(Reason::NO_ERROR) && error.is_go_away()
+    })
+}
+
 /// Calls at a time on one connection: what a server should allow at least (RFC 9113, section
-/// 6.5.2). Further ones get another connection.
+/// 6.5.2). Further ones get another connection. Where the server allows less, the rest wait for
+/// those that run: the library does not tell how many it allows.
 const CALLS: u32 = 100;
 
 /// Bytes of a response that may be unread, and of a request that may be unsent: a frame of data. The
