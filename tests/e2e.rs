@@ -5,6 +5,7 @@
 #![allow(missing_docs, reason = "the names of scenarios say what they prove")]
 
 mod access;
+mod attempts;
 mod browser;
 mod cases;
 mod claims;

@@ -41,6 +41,8 @@ impl TokensFile {
     async fn relay(&self) -> RelayProgram {
         RelayProgram::start(|command| {
             command.arg("--tokens-file").arg(self.path());
+            // Scenarios ask until a token is valid.
+            command.args(["--wrong-tokens", "100000"]);
         })
         .await
     }

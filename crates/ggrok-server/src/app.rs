@@ -1,13 +1,18 @@
 //! What the relay's parts share.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
+use http::request::Parts;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::access::Access;
+use crate::attempts::Attempts;
+use crate::error::RelayError;
 use crate::registry::Registry;
-use crate::{Config, Event};
+use crate::{Config, Denied, Event, Grant, forwarded, visitor};
 
 /// Who watches a relay.
 pub(crate) type Observer = Arc<dyn Fn(Event) + Send + Sync>;
@@ -17,6 +22,8 @@ pub(crate) struct App {
     pub(crate) config: Config,
     pub(crate) observer: Observer,
     pub(crate) registry: Registry,
+    /// Wrong tokens, by who gave them.
+    pub(crate) wrong_tokens: Attempts,
     /// Until when requests wait for their clients.
     pub(crate) settled: Instant,
     /// Owns the task of every tunnel.
@@ -31,6 +38,7 @@ impl App {
     pub(crate) fn new(config: Config, observer: Observer) -> Self {
         Self {
             registry: Registry::new(config.tunnels, config.tunnels_of_one),
+            wrong_tokens: Attempts::new(config.wrong_tokens),
             settled: Instant::now() + config.settling_time,
             config,
             observer,
@@ -38,6 +46,31 @@ impl App {
             upgrades: TaskTracker::new(),
             stop: CancellationToken::new(),
         }
+    }
+
+    /// Takes the credentials out of a request, and says what they grant. An address that gave too many
+    /// wrong tokens is refused before anybody is asked.
+    pub(crate) async fn authenticate(
+        &self,
+        access: &Access,
+        request: &mut Parts,
+    ) -> Result<Grant, RelayError> {
+        let address = self.address(request);
+        if let Some(address) = address {
+            let allowed = self.wrong_tokens.allowed(address);
+            allowed.map_err(RelayError::TooManyAttempts)?;
+        }
+        let granted = access.authenticate(request).await;
+        if let (Some(address), Err(Denied::WrongToken)) = (address, &granted) {
+            self.wrong_tokens.failed(address);
+        }
+        Ok(granted?)
+    }
+
+    /// The address of who sent a request: as the trusted hops tell, or the connection.
+    pub(crate) fn address(&self, request: &Parts) -> Option<IpAddr> {
+        let peer = visitor::peer(&request.extensions);
+        forwarded::visitor(&request.headers, peer, self.config.trusted_hops)
     }
 }
 

@@ -197,6 +197,15 @@ pub(crate) struct RelayArgs {
     #[arg(long, env = "GGROK_OWNER_TUNNELS", value_name = "COUNT")]
     owner_tunnels: Option<usize>,
 
+    /// Wrong tokens that an address may give in a minute; then it has to wait
+    #[arg(
+        long,
+        env = "GGROK_WRONG_TOKENS",
+        default_value_t = 10,
+        value_name = "COUNT"
+    )]
+    wrong_tokens: u32,
+
     /// Largest body of a request or response, for clients that speak ggrok's own dialect
     #[arg(
         long,
@@ -288,6 +297,7 @@ impl RelayArgs {
         config.limits.body = bytes("--body-limit", self.body_limit)?;
         config.head_limit = bytes("--head-limit", self.head_limit)?;
         config.connections = self.connections;
+        config.wrong_tokens = self.wrong_tokens;
         config.tunnels = self.tunnels;
         let of_one = if self.tokens_file.is_some() {
             1000

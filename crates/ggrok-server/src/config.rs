@@ -39,6 +39,10 @@ pub struct Config {
     pub tunnels: usize,
     /// Clients that one owner may have registered at a time.
     pub tunnels_of_one: usize,
+    /// Wrong tokens that an address may give in a minute. Beyond, it is refused until the minute is over,
+    /// also with a right one. A person mistypes less often, and guesses get nowhere. The networks of
+    /// IPv6 (64 bits) count as one address.
+    pub wrong_tokens: u32,
     /// The bounds of each tunnel.
     pub limits: Limits,
 }
@@ -60,6 +64,7 @@ impl Config {
             connections: 4096,
             tunnels: 10_000,
             tunnels_of_one: 10_000,
+            wrong_tokens: 10,
             limits: Limits::default(),
         }
     }

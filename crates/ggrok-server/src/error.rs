@@ -1,5 +1,7 @@
 //! The table of every answer that the relay itself gives.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::response::Response;
 use ggrok_protocol::{CallError, DecodeError, EncodeError, Refusal, ResetCode};
@@ -38,6 +40,8 @@ pub(crate) enum RelayError {
     NoToken,
     #[error("the client gave a wrong token")]
     WrongToken,
+    #[error("the address gave too many wrong tokens")]
+    TooManyAttempts(Duration),
     #[error("the token does not allow this")]
     NotYours,
     #[error("another owner has this host")]
@@ -124,6 +128,8 @@ impl RelayError {
                 "This relay wants a token. Clients give it with --token or GGROK_TOKEN (magic-mirror: --apikey), programs in X-Ggrok-Token or as Authorization: Bearer."),
             Self::WrongToken => (S::UNAUTHORIZED, "wrong-token",
                 "The token is not one of this relay, or is no longer valid."),
+            Self::TooManyAttempts(_) => (S::TOO_MANY_REQUESTS, "too-many-attempts",
+                "Too many wrong tokens came from this address. Wait a minute, and see which token is right."),
             Self::NotYours => (S::FORBIDDEN, "not-yours",
                 "Your token does not allow this host or name. The relay's operator can allow it in the file of tokens."),
             Self::Taken => (S::CONFLICT, "taken",
@@ -148,9 +154,17 @@ impl RelayError {
                 "This relay has as many clients as it takes."),
             Self::Call(error) => call(error),
         };
-        let retry_after = (status == S::SERVICE_UNAVAILABLE).then_some(RETRY_AFTER_SECONDS);
+        let retry_after = match self {
+            Self::TooManyAttempts(wait) => Some(seconds(*wait)),
+            _ => (status == S::SERVICE_UNAVAILABLE).then_some(RETRY_AFTER_SECONDS),
+        };
         Refusal { retry_after, ..Refusal::new(status, code, text) }
     }
+}
+
+/// Whole seconds, of which the last may have begun.
+fn seconds(time: Duration) -> u32 {
+    u32::try_from(time.as_millis().div_ceil(1000)).unwrap_or(u32::MAX)
 }
 
 /// About the time in which a client that lost its relay is back.

@@ -64,6 +64,25 @@ impl Forwarded {
     }
 }
 
+/// The address of who sent a request that came from `peer` over so many trusted hops: the outermost
+/// that a hop of ours saw.
+pub(crate) fn visitor(
+    headers: &HeaderMap,
+    peer: Option<IpAddr>,
+    trusted_hops: usize,
+) -> Option<IpAddr> {
+    let entries = trusted_entries(headers, trusted_hops);
+    let outermost = entries.as_deref().and_then(|seen| seen.split(',').next());
+    outermost.and_then(ip).or(peer)
+}
+
+/// The address of an entry, without its port.
+fn ip(entry: &str) -> Option<IpAddr> {
+    let bare = entry.trim_start_matches('[').trim_end_matches(']');
+    let socket = || entry.parse().ok().map(|socket: SocketAddr| socket.ip());
+    bare.parse().ok().or_else(socket)
+}
+
 /// Removes what an app may take for our fields, or for the machine's own settings. CGI and its heirs
 /// read `X_Forwarded_For` as `X-Forwarded-For`, and `Proxy` as the variable HTTP_PROXY. A token of the
 /// relay's under such a name is a token still.
@@ -189,6 +208,22 @@ mod tests {
         );
         assert_eq!(told(SPOOFED, 2)[0], "192.0.2.7, 198.51.100.2");
         assert_eq!(told(SPOOFED, 9)[0], "127.0.0.1, 192.0.2.7, 198.51.100.2");
+    }
+
+    #[test]
+    fn knows_the_visitor_by_the_outermost_trusted_hop() {
+        let visitor = |value: &str, hops| {
+            let headers = [(super::FOR, value.parse().unwrap())].into_iter().collect();
+            let peer = "10.0.0.9".parse().ok();
+            super::visitor(&headers, peer, hops).unwrap().to_string()
+        };
+        let two = "6.6.6.6, 192.0.2.7, 198.51.100.2";
+        assert_eq!(visitor(two, 0), "10.0.0.9");
+        assert_eq!(visitor(two, 1), "198.51.100.2");
+        assert_eq!(visitor(two, 2), "192.0.2.7");
+        assert_eq!(visitor("6.6.6.6, [2001:db8::1]:443", 1), "2001:db8::1");
+        assert_eq!(visitor("6.6.6.6, [2001:db8::1]", 1), "2001:db8::1");
+        assert_eq!(visitor("6.6.6.6, unknown", 1), "10.0.0.9");
     }
 
     #[test]

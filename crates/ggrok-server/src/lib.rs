@@ -42,6 +42,7 @@
 
 mod access;
 mod app;
+mod attempts;
 mod call;
 mod claim;
 mod config;

@@ -50,12 +50,12 @@ impl FromRequestParts<Arc<App>> for Caller {
         if is_from_elsewhere(&head.headers) {
             return Err(RelayError::FromPage.response(accept.as_ref()));
         }
-        match app.config.access.authenticate(head).await {
+        match app.authenticate(&app.config.access, head).await {
             Ok(grant) => Ok(Self {
                 owner: grant.owner().clone(),
                 accept,
             }),
-            Err(denied) => Err(RelayError::from(denied).response(accept.as_ref())),
+            Err(error) => Err(error.response(accept.as_ref())),
         }
     }
 }
@@ -182,7 +182,7 @@ async fn admit(app: &App, request: &mut Request) -> Result<Place, RelayError> {
         return Err(RelayError::FromPage);
     }
     let (mut head, body) = std::mem::take(request).into_parts();
-    let granted = app.config.access.authenticate(&mut head).await;
+    let granted = app.authenticate(&app.config.access, &mut head).await;
     *request = Request::from_parts(head, body);
     let grant = granted?;
     let target = request

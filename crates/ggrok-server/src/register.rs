@@ -66,7 +66,7 @@ async fn admit(
     if head.headers.contains_key(ORIGIN) {
         return Err(RelayError::FromPage);
     }
-    let grant = app.config.access.authenticate(head).await?;
+    let grant = app.authenticate(&app.config.access, head).await?;
     let claim = claim(app, head)?;
     claim.check(&grant)?;
     let upgrade = upgrade.map_err(|_| RelayError::NotWebSocket)?;

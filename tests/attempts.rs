@@ -1,0 +1,103 @@
+//! Whoever guesses tokens is stopped, and nobody else.
+
+use std::net::{IpAddr, SocketAddr};
+
+use ggrok_server::Access;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpSocket;
+
+use crate::support::{Answer, Relay};
+
+/// What somebody gets who asks from an address of loopback.
+async fn from(address: &str, relay: SocketAddr, request: &str) -> Answer {
+    let socket = TcpSocket::new_v4().unwrap();
+    let address: IpAddr = address.parse().unwrap();
+    socket.bind((address, 0).into()).unwrap();
+    let mut stream = socket.connect(relay).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    Answer {
+        head: format!("{head}\r\n\r\n"),
+        body: body.into(),
+    }
+}
+
+fn registration(relay: SocketAddr, token: &str, fields: &str) -> String {
+    format!(
+        "GET /$$ggrok HTTP/1.1\r\nHost: {relay}\r\nConnection: Upgrade, close\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nAuthorization: Bearer {token}\r\n{fields}\r\n"
+    )
+}
+
+fn listing(relay: SocketAddr, token: &str, fields: &str) -> String {
+    format!(
+        "GET /_ggrok/mirrors HTTP/1.1\r\nHost: {relay}\r\nConnection: close\r\nX-Ggrok-Token: {token}\r\n{fields}\r\n"
+    )
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn stops_an_address_that_guesses_tokens_and_no_other() {
+    let relay = Relay::with(|config| config.access = Access::token("s3cret")).await;
+    let at = relay.address;
+    for guess in 0..10 {
+        let guess = guess.to_string();
+        // In both places alike.
+        let request = match guess.as_str() {
+            "0" | "5" => listing(at, &guess, ""),
+            _ => registration(at, &guess, ""),
+        };
+        let answer = from("127.0.0.2", at, &request).await;
+        assert_eq!(
+            (answer.status(), answer.error()),
+            (401, Some("wrong-token"))
+        );
+    }
+    for token in ["guess", "s3cret"] {
+        for request in [registration(at, token, ""), listing(at, token, "")] {
+            let answer = from("127.0.0.2", at, &request).await;
+            let seen = (answer.status(), answer.error());
+            assert_eq!(seen, (429, Some("too-many-attempts")));
+            let wait: u32 = answer.field("retry-after")[0].parse().unwrap();
+            assert!((1..=60).contains(&wait), "{wait}");
+        }
+    }
+    let other = from("127.0.0.3", at, &listing(at, "s3cret", "")).await;
+    assert_eq!(other.status(), 200);
+}
+
+#[tokio::test]
+async fn knows_a_guesser_behind_a_router_by_what_the_router_saw() {
+    let relay = Relay::with(|config| {
+        config.access = Access::token("s3cret");
+        config.trusted_hops = 1;
+        config.wrong_tokens = 3;
+    })
+    .await;
+    let at = relay.address;
+    for claimed in 0..3 {
+        // What a visitor claims to be stands before what the router saw.
+        let seen = format!("X-Forwarded-For: 198.51.100.{claimed}, 192.0.2.7\r\n");
+        let answer = from("127.0.0.1", at, &listing(at, "guess", &seen)).await;
+        assert_eq!(answer.status(), 401);
+    }
+    for (seen, status) in [("198.51.100.9, 192.0.2.7", 429), ("192.0.2.8", 200)] {
+        let seen = format!("X-Forwarded-For: {seen}\r\n");
+        let answer = from("127.0.0.1", at, &listing(at, "s3cret", &seen)).await;
+        assert_eq!(answer.status(), status, "{seen}");
+    }
+}
+
+#[tokio::test]
+async fn counts_no_request_that_gives_no_token() {
+    let relay = Relay::with(|config| config.access = Access::token("s3cret")).await;
+    let at = relay.address;
+    let bare = format!("GET /_ggrok/mirrors HTTP/1.1\r\nHost: {at}\r\nConnection: close\r\n\r\n");
+    for _ in 0..20 {
+        let answer = from("127.0.0.1", at, &bare).await;
+        assert_eq!((answer.status(), answer.error()), (401, Some("no-token")));
+    }
+    let answer = from("127.0.0.1", at, &listing(at, "s3cret", "")).await;
+    assert_eq!(answer.status(), 200);
+}
