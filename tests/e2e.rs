@@ -25,6 +25,7 @@ mod http2;
 mod lifecycle;
 mod local_http2;
 mod magic_mirror_client;
+mod metrics;
 mod mirrors;
 mod originals;
 mod owners;

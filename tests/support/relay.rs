@@ -77,10 +77,19 @@ pub struct RelayProgram {
 impl RelayProgram {
     /// Starts it, with the flags and variables that a function adds.
     pub async fn start(change: impl FnOnce(&mut Command)) -> Self {
+        Self::ready(Self::unready(change)).await
+    }
+
+    /// Starts it, and reads nothing of its log.
+    pub fn unready(change: impl FnOnce(&mut Command)) -> Program {
         let mut command = Program::command("ggrok-server");
         command.args(["--port", "0", "--bind", "127.0.0.1", "--log-format", "json"]);
         change(&mut command);
-        let mut program = Program::start_with_stderr(&mut command);
+        Program::start_with_stderr(&mut command)
+    }
+
+    /// Waits until it listens.
+    pub async fn ready(mut program: Program) -> Self {
         let line = program.line_with("listening").await;
         let line: serde_json::Value = serde_json::from_str(&line).unwrap();
         let address = line["address"].as_str().unwrap().parse().unwrap();

@@ -76,9 +76,26 @@ impl Tunnel {
         B: Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: fmt::Display,
     {
+        self.call_noting(request, || {}).await
+    }
+
+    /// Calls, and says when the request's head is on its way to the client: in the unary dialects that
+    /// is when the call has its turn and the whole request goes.
+    ///
+    /// # Errors
+    /// Those of [`call`](Self::call).
+    pub async fn call_noting<B>(
+        &self,
+        request: Request<B>,
+        taken: impl FnOnce() + Send,
+    ) -> Result<Response<TunnelBody>, CallError>
+    where
+        B: Body<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: fmt::Display,
+    {
         match &self.0 {
-            Line::Unary(line) => line.call(request).await,
-            Line::V2(line) => line.call(request).await,
+            Line::Unary(line) => line.call(request, taken).await,
+            Line::V2(line) => line.call(request, taken).await,
         }
     }
 

@@ -3,6 +3,8 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use axum::response::Response;
+use http::HeaderValue;
 use http::request::Parts;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -11,6 +13,7 @@ use tokio_util::task::TaskTracker;
 use crate::access::Access;
 use crate::attempts::Attempts;
 use crate::error::RelayError;
+use crate::metrics::Desk;
 use crate::registry::Registry;
 use crate::{Config, Denied, Event, Grant, forwarded, visitor};
 
@@ -36,6 +39,7 @@ pub(crate) struct App {
 
 impl App {
     pub(crate) fn new(config: Config, observer: Observer) -> Self {
+        config.metrics.counts().ready.set(1);
         Self {
             registry: Registry::new(config.tunnels, config.tunnels_of_one),
             wrong_tokens: Attempts::new(config.wrong_tokens),
@@ -65,6 +69,18 @@ impl App {
             self.wrong_tokens.failed(address);
         }
         Ok(granted?)
+    }
+
+    /// Counts a request that becomes no call, and answers it.
+    pub(crate) fn refuse(
+        &self,
+        at: Desk,
+        error: &RelayError,
+        accept: Option<&HeaderValue>,
+    ) -> Response {
+        let (_, code) = error.status_and_code();
+        self.config.metrics.counts().refused(at, code);
+        error.response(accept)
     }
 
     /// The address of who sent a request: as the trusted hops tell, or the connection.

@@ -7,12 +7,14 @@ use axum::response::Response;
 use ggrok_protocol::{TOKEN_HEADER, remove_hop_by_hop, requested_upgrade};
 use http::header::{ACCEPT, CONNECTION, EXPECT, HOST, HeaderValue, UPGRADE};
 use http::{Request, Version, request};
+use http_body_util::BodyExt;
 use tracing::Instrument;
 
 use crate::Config;
 use crate::app::App;
 use crate::error::RelayError;
 use crate::forwarded::Forwarded;
+use crate::meter::{Meter, length};
 use crate::place::Place;
 use crate::request_id::RequestId;
 use crate::{max_forwards, response, upgrade};
@@ -28,18 +30,22 @@ pub(crate) async fn answer(
     let id = RequestId::of(request.headers());
     let (method, path) = (request.method(), request.uri().path());
     let span = tracing::debug_span!("call", %id, %method, path);
+    let mut meter = Meter::new(&app.config.metrics);
     let answering = async {
-        match call(app, place, peer, id, request).await {
+        let answer = match call(app, place, peer, id, &meter, request).await {
             Ok(answer) => {
-                let status = answer.status().as_u16();
-                tracing::debug!(%place, status, "answered a call");
+                let status = answer.status();
+                tracing::debug!(%place, status = status.as_u16(), "answered a call");
+                meter.answered(status);
                 response::onward(answer)
             }
             Err(error) => {
                 tracing::debug!(%place, %error, "refused a call");
+                meter.failed(&error);
                 error.response(accept.as_ref())
             }
-        }
+        };
+        meter.follow(answer)
     };
     answering.instrument(span).await
 }
@@ -50,6 +56,7 @@ async fn call(
     place: &Place,
     peer: Option<IpAddr>,
     id: RequestId,
+    meter: &Meter,
     mut request: Request<Body>,
 ) -> Result<Response, RelayError> {
     if app.config.pseudonym.has_signed(request.headers()) {
@@ -66,9 +73,12 @@ async fn call(
         head.headers.remove(HOST);
     }
     if head.headers.contains_key(UPGRADE) {
-        return upgrade::call(app, &tunnel, head, &mut request).await;
+        return upgrade::call(app, &tunnel, meter, head, &mut request).await;
     }
-    let response = tunnel.send(head, request.into_body()).await?;
+    let received = app.config.metrics.counts().received.clone();
+    let body = request.into_body();
+    let body = body.inspect_frame(move |frame| received.inc_by(length(frame)));
+    let response = tunnel.send(head, body, || meter.taken()).await?;
     Ok(response.map(Body::new))
 }
 

@@ -223,6 +223,20 @@ pub(crate) struct RelayArgs {
     #[arg(long, env = "GGROK_GRACE_PERIOD", value_parser = humantime::parse_duration, default_value = "25s", value_name = "TIME")]
     grace_period: Duration,
 
+    /// Token for whoever reads the metrics at /_ggrok/metrics [default: none, and no such page]
+    #[arg(
+        long,
+        env = "GGROK_METRICS_TOKEN",
+        hide_env_values = true,
+        value_name = "TOKEN"
+    )]
+    metrics_token: Option<Secret>,
+
+    /// Address and port where metrics and readiness are served without a token, like 127.0.0.1:9100;
+    /// visitors must not reach it
+    #[arg(long, env = "GGROK_METRICS_LISTEN", value_name = "ADDRESS:PORT")]
+    pub(crate) metrics_listen: Option<SocketAddr>,
+
     /// What is logged, to standard error: off, error, warn, info, debug or trace
     #[arg(
         long = "log",
@@ -297,6 +311,10 @@ impl RelayArgs {
         config.limits.body = bytes("--body-limit", self.body_limit)?;
         config.head_limit = bytes("--head-limit", self.head_limit)?;
         config.connections = self.connections;
+        let metrics_token = self.metrics_token.as_ref().map(|token| token.0.as_str());
+        config.metrics_access = metrics_token
+            .filter(|token| !token.is_empty())
+            .map(Access::token);
         config.wrong_tokens = self.wrong_tokens;
         config.tunnels = self.tunnels;
         let of_one = if self.tokens_file.is_some() {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ggrok_protocol::Limits;
 
-use crate::{Access, Host, Pseudonym};
+use crate::{Access, Host, Metrics, Pseudonym};
 
 /// The settings of a relay. Where an app embeds it, those of connections are the app's own:
 /// `idle_timeout`, `grace_period` and `connections` change nothing there.
@@ -43,6 +43,10 @@ pub struct Config {
     /// also with a right one. A person mistypes less often, and guesses get nowhere. The networks of
     /// IPv6 (64 bits) count as one address.
     pub wrong_tokens: u32,
+    /// Where the relay counts what happens.
+    pub metrics: Metrics,
+    /// Who may read the metrics at `/_ggrok/metrics`. Without it there is no such page.
+    pub metrics_access: Option<Access>,
     /// The bounds of each tunnel.
     pub limits: Limits,
 }
@@ -65,6 +69,8 @@ impl Config {
             tunnels: 10_000,
             tunnels_of_one: 10_000,
             wrong_tokens: 10,
+            metrics: Metrics::new(),
+            metrics_access: None,
             limits: Limits::default(),
         }
     }

@@ -100,6 +100,12 @@ impl RelayError {
         response
     }
 
+    /// The status and the code of the answer.
+    pub(crate) fn status_and_code(&self) -> (StatusCode, &'static str) {
+        let refusal = self.refusal();
+        (refusal.status, refusal.code)
+    }
+
     #[rustfmt::skip]
     fn refusal(&self) -> Refusal {
         use StatusCode as S;

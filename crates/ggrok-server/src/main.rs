@@ -4,6 +4,7 @@ mod cli;
 mod token;
 
 use std::io::{self, IsTerminal};
+use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -49,6 +50,11 @@ async fn run(args: &RelayArgs) -> anyhow::Result<()> {
         format!("cannot listen on {address} (another address: --bind, another port: --port)")
     })?;
     let address = listener.local_addr()?;
+    let operators = match args.metrics_listen {
+        Some(address) => Some(listen_for_operators(address).await?),
+        None => None,
+    };
+    let metrics = config.metrics.clone();
     let open = tokens.is_none();
     tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), open, trusted_hops = config.trusted_hops, "listening");
     let watching = async {
@@ -57,10 +63,26 @@ async fn run(args: &RelayArgs) -> anyhow::Result<()> {
             None => std::future::pending().await,
         }
     };
+    let telling = async {
+        match operators {
+            Some(listener) => ggrok_server::serve_metrics(listener, metrics).await,
+            None => std::future::pending().await,
+        }
+    };
     tokio::select! {
         () = ggrok_server::serve(listener, config, shutdown) => Ok(()),
         never = watching => match never {},
+        never = telling => match never {},
     }
+}
+
+async fn listen_for_operators(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    let listener = TcpListener::bind(address).await.with_context(|| {
+        format!("cannot listen on {address} for metrics (another address: --metrics-listen)")
+    })?;
+    let address = listener.local_addr()?;
+    tracing::info!(%address, "serving metrics");
+    Ok(listener)
 }
 
 /// Starts the log. A thread of its own writes it, and lines that it cannot write are lost: a log that

@@ -19,6 +19,7 @@ use serde::Serialize;
 
 use crate::app::App;
 use crate::error::RelayError;
+use crate::metrics::Desk;
 use crate::place::Place;
 use crate::registry::Missing;
 use crate::visitor::{self, peer};
@@ -48,14 +49,14 @@ impl FromRequestParts<Arc<App>> for Caller {
     async fn from_request_parts(head: &mut Parts, app: &Arc<App>) -> Result<Self, Response> {
         let accept = head.headers.get(ACCEPT).cloned();
         if is_from_elsewhere(&head.headers) {
-            return Err(RelayError::FromPage.response(accept.as_ref()));
+            return Err(app.refuse(Desk::Api, &RelayError::FromPage, accept.as_ref()));
         }
         match app.authenticate(&app.config.access, head).await {
             Ok(grant) => Ok(Self {
                 owner: grant.owner().clone(),
                 accept,
             }),
-            Err(error) => Err(error.response(accept.as_ref())),
+            Err(error) => Err(app.refuse(Desk::Api, &error, accept.as_ref())),
         }
     }
 }
@@ -166,7 +167,7 @@ async fn reach(State(app): State<Arc<App>>, mut request: Request) -> Response {
     let peer = peer(request.extensions());
     let response = match admit(&app, &mut request).await {
         Ok(place) => call::answer(&app, &place, peer, request).await,
-        Err(error) => error.response(request.headers().get(ACCEPT)),
+        Err(error) => app.refuse(Desk::Api, &error, request.headers().get(ACCEPT)),
     };
     if is_head {
         // The router would tell of the length of the body that is not there.

@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use crate::app::App;
 use crate::error::RelayError;
-use crate::{mirrors, register};
+use crate::{mirrors, operator, register};
 
 /// Whether a path is the relay's own. All others are the app's.
 pub(crate) fn is_page(path: &str) -> bool {
@@ -29,6 +29,8 @@ pub(crate) fn router(app: Arc<App>) -> Router {
     Router::new()
         .route(REGISTER_PATH, any(register::host))
         .route(&format!("{PAGES}/health"), get(health))
+        .route(&format!("{PAGES}/ready"), get(operator::ready))
+        .route(&format!("{PAGES}/metrics"), get(operator::metrics))
         .with_state(Arc::clone(&app))
         .nest(PAGES, mirrors::router(app))
         .method_not_allowed_fallback(method_not_allowed)

@@ -17,6 +17,7 @@ use crate::app::App;
 use crate::claim::Claim;
 use crate::error::RelayError;
 use crate::event::Event;
+use crate::metrics::Desk;
 use crate::registry::{NotInserted, Registration, Registry};
 use crate::seen::Seen;
 use crate::socket::Socket;
@@ -46,7 +47,7 @@ async fn answer(
         .unwrap_or_else(|error| {
             let peer = peer(&head.extensions).map(tracing::field::display);
             tracing::warn!(path = head.uri.path(), peer, %error, "refused a client");
-            error.response(accept.as_ref())
+            app.refuse(Desk::Registration, &error, accept.as_ref())
         })
 }
 
@@ -113,6 +114,7 @@ fn keep(app: &Arc<App>, upgrade: WebSocketUpgrade, seat: Seat, session: Session)
     // Not the app itself, which ends when its last user drops it: these outlive that for a moment.
     let (observer, registry) = (Arc::clone(&app.observer), app.registry.clone());
     let (owned, stop) = (app.tunnels.token(), app.stop.clone());
+    let metrics = app.config.metrics.clone();
     upgrade
         .read_buffer_size(READ_BUFFER)
         .max_message_size(limit)
@@ -123,6 +125,7 @@ fn keep(app: &Arc<App>, upgrade: WebSocketUpgrade, seat: Seat, session: Session)
                 match seat.take(&registry) {
                     Ok(registration) => {
                         tracing::info!("a client registered");
+                        let _counted = metrics.tunnel(tunnel.dialect());
                         observer(Event::Connected(tunnel.clone()));
                         run(session, socket, &tunnel, &stop).await;
                         drop(registration);

@@ -13,20 +13,22 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::{Config, Relay, pages, visitor};
+use crate::metrics::Shed;
+use crate::{Config, Metrics, Relay, pages, visitor};
 
 /// Serves visitors and clients on a listener until `shutdown` is done, and then ends in order: no
 /// new connections; the clients are told; the calls in flight finish, within
 /// [`Config::grace_period`]; the tunnels are closed. Dropping the future ends all connections of visitors at once.
 pub async fn serve(listener: TcpListener, config: Config, shutdown: impl Future<Output = ()>) {
     let grace_period = config.grace_period;
+    let metrics = config.metrics.clone();
     let mut server = Server::new(config);
     let mut shutdown = pin!(shutdown);
     loop {
         tokio::select! {
             () = &mut shutdown => break,
             Some(_) = server.visitors.join_next() => {}
-            (stream, peer, place) = accept(&listener, &server.places) => {
+            (stream, peer, place) = accept(&listener, &server.places, &metrics) => {
                 server.welcome(stream, peer, place);
             }
         }
@@ -41,6 +43,7 @@ pub async fn serve(listener: TcpListener, config: Config, shutdown: impl Future<
 async fn accept(
     listener: &TcpListener,
     places: &Arc<Semaphore>,
+    metrics: &Metrics,
 ) -> (TcpStream, SocketAddr, OwnedSemaphorePermit) {
     loop {
         let place = Arc::clone(places).acquire_owned().await;
@@ -49,6 +52,7 @@ async fn accept(
             Ok((stream, peer)) => return (stream, peer, place),
             Err(error) if is_the_peers(&error) => {}
             Err(error) => {
+                metrics.counts().shed(Shed::Files);
                 tracing::error!(%error, "cannot accept connections; is the limit of open files reached?");
                 sleep(ACCEPT_PAUSE).await;
             }
@@ -94,7 +98,9 @@ impl Server {
         }
         let (app, pages) = (Arc::clone(&self.relay.0), self.pages.clone());
         let draining = self.draining.clone();
+        let metrics = app.config.metrics.clone();
         self.visitors.spawn(async move {
+            let _counted = metrics.during(|counts| &counts.connections);
             visitor::serve(stream, peer.ip(), app, pages, draining).await;
             drop(place);
         });
@@ -115,6 +121,7 @@ impl Server {
 
     async fn finish(mut self, grace_period: Duration) {
         tracing::info!(tunnels = self.relay.tunnels().len(), "stopping");
+        self.relay.0.config.metrics.counts().ready.set(0);
         self.relay.go_away();
         self.draining.cancel();
         let calls = async { while self.visitors.join_next().await.is_some() {} };

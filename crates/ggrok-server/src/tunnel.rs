@@ -123,21 +123,24 @@ impl Tunnel {
         let path = head.uri.path_and_query().cloned();
         head.uri = Uri::from(path.unwrap_or(PathAndQuery::from_static("/")));
         remove_hop_by_hop(&mut head.headers);
-        self.send(head, body).await
+        self.send(head, body, || {}).await
     }
 
-    /// Sends a request that is ready to go: in origin form, without hop-by-hop fields.
+    /// Sends a request that is ready to go: in origin form, without hop-by-hop fields. Says when it is
+    /// on its way.
     pub(crate) async fn send<B>(
         &self,
         head: request::Parts,
         body: B,
+        taken: impl FnOnce() + Send,
     ) -> Result<Response<TunnelBody>, CallError>
     where
         B: Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: fmt::Display,
     {
         self.0.calls.fetch_add(1, Ordering::Relaxed);
-        self.0.line.call(Request::from_parts(head, body)).await
+        let request = Request::from_parts(head, body);
+        self.0.line.call_noting(request, taken).await
     }
 
     /// Attaches data to the tunnel, in the place of what it had of the same type.

@@ -4,32 +4,51 @@ use axum::body::Body;
 use axum::response::Response;
 use ggrok_protocol::{socket_body, splice};
 use http::{Request, StatusCode, request};
+use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_util::io::{InspectReader, InspectWriter};
 
 use crate::Tunnel;
 use crate::app::App;
 use crate::error::RelayError;
+use crate::meter::Meter;
+use crate::metrics::Metrics;
 
 /// Calls for an upgrade. Where the app grants it, the visitor's connection and the tunnel are
 /// spliced; else its response is like any other.
 pub(crate) async fn call(
     app: &App,
     tunnel: &Tunnel,
+    meter: &Meter,
     head: request::Parts,
     request: &mut Request<Body>,
 ) -> Result<Response, RelayError> {
     let upgraded = hyper::upgrade::on(request);
     let (feed, body) = socket_body();
-    let response = tunnel.send(head, body).await?;
+    let response = tunnel.send(head, body, || meter.taken()).await?;
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
         return Ok(response.map(Body::new));
     }
     let (head, body) = response.into_parts();
+    let metrics = app.config.metrics.clone();
     app.upgrades.spawn(async move {
+        let _counted = metrics.during(|counts| &counts.upgraded);
         match upgraded.await {
-            Ok(visitor) => splice(TokioIo::new(visitor), feed, body).await,
+            Ok(visitor) => splice(counted(visitor, &metrics), feed, body).await,
             Err(error) => tracing::debug!(%error, "the visitor left before its upgrade"),
         }
     });
     Ok(Response::from_parts(head, Body::empty()))
+}
+
+/// A visitor's connection whose bytes are counted.
+fn counted(visitor: Upgraded, metrics: &Metrics) -> impl AsyncRead + AsyncWrite + Unpin + use<> {
+    let length = |bytes: &[u8]| u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+    let received = metrics.counts().received.clone();
+    let sent = metrics.counts().sent.clone();
+    let reading = InspectReader::new(TokioIo::new(visitor), move |bytes| {
+        received.inc_by(length(bytes));
+    });
+    InspectWriter::new(reading, move |bytes| sent.inc_by(length(bytes)))
 }

@@ -30,6 +30,7 @@ use tower_service::Service;
 use crate::app::App;
 use crate::error::RelayError;
 use crate::host::Host;
+use crate::metrics::Desk;
 use crate::place::Place;
 use crate::stream::{self, Departure, VisitorStream};
 use crate::{call, pages};
@@ -156,7 +157,7 @@ async fn answer(
         Ok(host) => host,
         Err(error) => {
             tracing::debug!(%peer, %error, "refused a request");
-            return error.response(request.headers().get(ACCEPT));
+            return app.refuse(Desk::Request, &error, request.headers().get(ACCEPT));
         }
     };
     let visit = Visit { host, peer };

@@ -73,6 +73,7 @@ impl Line {
     pub(crate) async fn call<B>(
         &self,
         request: Request<B>,
+        taken: impl FnOnce() + Send,
     ) -> Result<Response<TunnelBody>, CallError>
     where
         B: Body<Data = Bytes>,
@@ -106,6 +107,7 @@ impl Line {
             };
             let sent = self.exchanges.send(exchange).await;
             sent.map_err(|_| CallError::Closed)?;
+            taken();
             answered.await.map_err(|_| CallError::Closed)?
         };
         let response = timeout_at(deadline, exchange)

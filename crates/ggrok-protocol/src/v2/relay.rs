@@ -64,6 +64,7 @@ impl Line {
     pub(crate) async fn call<B>(
         &self,
         request: Request<B>,
+        taken: impl FnOnce() + Send,
     ) -> Result<Response<TunnelBody>, CallError>
     where
         B: Body<Data = Bytes> + Send + Unpin + 'static,
@@ -82,6 +83,7 @@ impl Line {
         let place = self.shared.outbox.place().await.map_err(Unsent::from)?;
         let announce = |call: &Call| rest.head(call, envelope, place);
         let (call, rest) = self.shared.calls.open(asks.expect, announce)?;
+        taken();
         let mut live = Live {
             call,
             shared: Arc::clone(&self.shared),
