@@ -32,6 +32,7 @@ mod owners;
 mod presence;
 mod programs;
 mod prometheus;
+mod readiness;
 mod refusals;
 mod registering;
 mod replay;
