@@ -12,8 +12,9 @@ use tokio_util::task::TaskTracker;
 
 use crate::access::Access;
 use crate::attempts::Attempts;
+use crate::crowd::Crowd;
 use crate::error::RelayError;
-use crate::metrics::Desk;
+use crate::metrics::{Desk, Shed};
 use crate::registry::Registry;
 use crate::{Config, Denied, Event, Grant, forwarded, visitor};
 
@@ -27,6 +28,10 @@ pub(crate) struct App {
     pub(crate) registry: Registry,
     /// Wrong tokens, by who gave them.
     pub(crate) wrong_tokens: Attempts,
+    /// Connections that are open, by whose they are.
+    pub(crate) connected: Crowd,
+    /// Calls that are under way at hosts, by whose they are.
+    pub(crate) calling: Crowd,
     /// Until when requests wait for their clients.
     pub(crate) settled: Instant,
     /// Owns the task of every tunnel.
@@ -43,6 +48,8 @@ impl App {
         Self {
             registry: Registry::new(config.tunnels, config.tunnels_of_one),
             wrong_tokens: Attempts::new(config.wrong_tokens),
+            connected: Crowd::new(config.per_address),
+            calling: Crowd::new(config.per_address),
             settled: Instant::now() + config.settling_time,
             config,
             observer,
@@ -83,8 +90,17 @@ impl App {
         error.response(accept)
     }
 
+    /// Counts somebody whom the relay turns away early, and says why.
+    pub(crate) fn shed(&self, why: Shed) -> RelayError {
+        self.config.metrics.counts().shed(why);
+        match why {
+            Shed::Address => RelayError::TooManyFromAddress,
+            Shed::Connections | Shed::Calls | Shed::Files => RelayError::Overloaded,
+        }
+    }
+
     /// The address of who sent a request: as the trusted hops tell, or the connection.
-    pub(crate) fn address(&self, request: &Parts) -> Option<IpAddr> {
+    fn address(&self, request: &Parts) -> Option<IpAddr> {
         let peer = visitor::peer(&request.extensions);
         forwarded::visitor(&request.headers, peer, self.config.trusted_hops)
     }

@@ -4,20 +4,21 @@ use std::net::IpAddr;
 
 use axum::body::Body;
 use axum::response::Response;
-use ggrok_protocol::{TOKEN_HEADER, remove_hop_by_hop, requested_upgrade};
+use ggrok_protocol::{CallError, TOKEN_HEADER, remove_hop_by_hop, requested_upgrade};
 use http::header::{ACCEPT, CONNECTION, EXPECT, HOST, HeaderValue, UPGRADE};
 use http::{Request, Version, request};
-use http_body_util::BodyExt;
 use tracing::Instrument;
 
 use crate::Config;
 use crate::app::App;
 use crate::error::RelayError;
 use crate::forwarded::Forwarded;
-use crate::meter::{Meter, length};
+use crate::meter::Meter;
+use crate::metrics::Shed;
 use crate::place::Place;
 use crate::request_id::RequestId;
-use crate::{max_forwards, response, upgrade};
+use crate::upload::Upload;
+use crate::{forwarded, max_forwards, response, upgrade};
 
 /// Answers a request with the app's response, or with the reason why there is none.
 pub(crate) async fn answer(
@@ -32,7 +33,12 @@ pub(crate) async fn answer(
     let span = tracing::debug_span!("call", %id, %method, path);
     let mut meter = Meter::new(&app.config.metrics);
     let answering = async {
-        let answer = match call(app, place, peer, id, &meter, request).await {
+        let admitted = admit(app, place, peer, &request, &mut meter);
+        let called = match admitted {
+            Ok(()) => call(app, place, peer, id, &meter, request).await,
+            Err(error) => Err(error),
+        };
+        let answer = match called {
             Ok(answer) => {
                 let status = answer.status();
                 tracing::debug!(%place, status = status.as_u16(), "answered a call");
@@ -48,6 +54,29 @@ pub(crate) async fn answer(
         meter.follow(answer)
     };
     answering.instrument(span).await
+}
+
+/// Turns a call away, before it costs anything, where there is no room for it.
+fn admit(
+    app: &App,
+    place: &Place,
+    peer: Option<IpAddr>,
+    request: &Request<Body>,
+    meter: &mut Meter,
+) -> Result<(), RelayError> {
+    if meter.in_flight() > app.config.calls {
+        return Err(app.shed(Shed::Calls));
+    }
+    // The API is for programs of owners, which may well call much from one machine.
+    let Place::Host(_) = place else {
+        return Ok(());
+    };
+    let address = forwarded::visitor(request.headers(), peer, app.config.trusted_hops);
+    if let Some(address) = address {
+        let guest = app.calling.enter(address);
+        meter.keep(guest.ok_or_else(|| app.shed(Shed::Address))?);
+    }
+    Ok(())
 }
 
 /// Calls through the tunnel of the place.
@@ -76,10 +105,12 @@ async fn call(
         return upgrade::call(app, &tunnel, meter, head, &mut request).await;
     }
     let received = app.config.metrics.counts().received.clone();
-    let body = request.into_body();
-    let body = body.inspect_frame(move |frame| received.inc_by(length(frame)));
-    let response = tunnel.send(head, body, || meter.taken()).await?;
-    Ok(response.map(Body::new))
+    let (body, slow) = Upload::new(request.into_body(), received, app.config.body_pace);
+    match tunnel.send(head, body, || meter.taken()).await {
+        Ok(response) => Ok(response.map(Body::new)),
+        Err(_) if slow.is_noted() => Err(CallError::BodyStalled.into()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// The head of the request that goes to the app. It takes the fields of the visitor's with it.

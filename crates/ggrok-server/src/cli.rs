@@ -175,7 +175,7 @@ pub(crate) struct RelayArgs {
     )]
     head_limit: ByteSize,
 
-    /// Connections of visitors and clients at a time; further ones wait
+    /// Connections of visitors and clients at a time; further ones are answered with 503
     #[arg(
         long,
         env = "GGROK_CONNECTIONS",
@@ -183,6 +183,29 @@ pub(crate) struct RelayArgs {
         value_name = "COUNT"
     )]
     connections: usize,
+
+    /// Requests under way at a time, of all clients together; further ones are answered with 503
+    #[arg(
+        long,
+        env = "GGROK_TOTAL_CALLS",
+        default_value_t = 4096,
+        value_name = "COUNT"
+    )]
+    total_calls: usize,
+
+    /// Connections of one address, and requests that it has under way, at a time; behind trusted hops
+    /// requests alone
+    #[arg(
+        long,
+        env = "GGROK_PER_ADDRESS",
+        default_value_t = 1024,
+        value_name = "COUNT"
+    )]
+    per_address: usize,
+
+    /// How long a visitor may take for each KiB of a body whose length it told
+    #[arg(long, env = "GGROK_BODY_PACE", value_parser = humantime::parse_duration, default_value = "1m", value_name = "TIME")]
+    body_pace: Duration,
 
     /// Clients at a time
     #[arg(
@@ -311,6 +334,9 @@ impl RelayArgs {
         config.limits.body = bytes("--body-limit", self.body_limit)?;
         config.head_limit = bytes("--head-limit", self.head_limit)?;
         config.connections = self.connections;
+        config.calls = self.total_calls;
+        config.per_address = self.per_address;
+        config.body_pace = self.body_pace;
         let metrics_token = self.metrics_token.as_ref().map(|token| token.0.as_str());
         config.metrics_access = metrics_token
             .filter(|token| !token.is_empty())

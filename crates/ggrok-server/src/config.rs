@@ -32,8 +32,16 @@ pub struct Config {
     /// How long after its start the relay lets requests for hosts wait that have no client. When a
     /// relay is replaced, its visitors come at once and its clients a moment later.
     pub settling_time: Duration,
-    /// Connections that are served at a time. Further ones wait in the kernel's queue.
+    /// Connections that are served at a time. Further ones are answered with 503 and closed, 64 at a time;
+    /// the rest wait in the kernel's queue.
     pub connections: usize,
+    /// Calls that are under way at a time, of all tunnels together. Further ones are answered with 503.
+    pub calls: usize,
+    /// Connections of one address, and calls that it has under way at hosts, at a time. Behind trusted hops
+    /// all connections are theirs, and only calls count. The networks of IPv6 (64 bits) count as one.
+    pub per_address: usize,
+    /// How long a visitor may be waited for until 1 KiB has come of a body whose length it told.
+    pub body_pace: Duration,
     /// Clients that may be registered at a time, and hosts and names that are remembered for their
     /// owners without one.
     pub tunnels: usize,
@@ -66,6 +74,9 @@ impl Config {
             head_limit: 64 << 10,
             settling_time: Duration::from_secs(5),
             connections: 4096,
+            calls: 4096,
+            per_address: 1024,
+            body_pace: Duration::from_secs(60),
             tunnels: 10_000,
             tunnels_of_one: 10_000,
             wrong_tokens: 10,

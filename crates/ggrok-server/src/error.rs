@@ -48,6 +48,10 @@ pub(crate) enum RelayError {
     Taken,
     #[error("the registration has no valid name")]
     BadName,
+    #[error("the relay has as much to do as it may")]
+    Overloaded,
+    #[error("the address has as many connections or calls as it may")]
+    TooManyFromAddress,
     #[error("the relay stops")]
     Stopping,
     #[error("it cannot be found out whose the token is")]
@@ -87,6 +91,10 @@ impl RelayError {
             Self::NoToken | Self::WrongToken => {
                 headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
             }
+            // The place of such a connection is wanted.
+            Self::Overloaded | Self::TooManyFromAddress => {
+                headers.insert(CONNECTION, HeaderValue::from_static("close"));
+            }
             Self::Method | Self::BadHost | Self::BadTarget | Self::TransferCoding => {
                 // What such a peer sends next is not to be trusted to be a request.
                 headers.insert(CONNECTION, HeaderValue::from_static("close"));
@@ -98,6 +106,22 @@ impl RelayError {
             _ => {}
         }
         response
+    }
+
+    /// The answer as it is written to a connection that is closed behind it.
+    pub(crate) fn on_the_wire(&self) -> Vec<u8> {
+        let response = self.refusal().response(None);
+        let status = response.status();
+        let mut wire = format!("HTTP/1.1 {status}\r\n").into_bytes();
+        for (name, value) in response.headers() {
+            wire.extend_from_slice(name.as_str().as_bytes());
+            wire.extend_from_slice(b": ");
+            wire.extend_from_slice(value.as_bytes());
+            wire.extend_from_slice(b"\r\n");
+        }
+        wire.extend_from_slice(b"connection: close\r\n\r\n");
+        wire.extend_from_slice(response.body());
+        wire
     }
 
     /// The status and the code of the answer.
@@ -142,6 +166,10 @@ impl RelayError {
                 "This host belongs to another owner. Choose another host or name."),
             Self::BadName => (S::BAD_REQUEST, "bad-name",
                 "A mirror registers with ?name=NAME, and a name has 1 to 63 of a-z, 0-9, '-', '.' and '_'."),
+            Self::Overloaded => (S::SERVICE_UNAVAILABLE, "overloaded",
+                "The relay has as many visitors as it can serve. Try again in a few seconds."),
+            Self::TooManyFromAddress => (S::TOO_MANY_REQUESTS, "too-many-from-address",
+                "Too many requests from your address are under way."),
             Self::Stopping => (S::SERVICE_UNAVAILABLE, "stopping",
                 "The relay is about to stop. Another one may take its place."),
             Self::NoAnswer => (S::SERVICE_UNAVAILABLE, "no-answer",
@@ -162,11 +190,15 @@ impl RelayError {
         };
         let retry_after = match self {
             Self::TooManyAttempts(wait) => Some(seconds(*wait)),
+            Self::Overloaded | Self::TooManyFromAddress => Some(RETRY_SOON_SECONDS),
             _ => (status == S::SERVICE_UNAVAILABLE).then_some(RETRY_AFTER_SECONDS),
         };
         Refusal { retry_after, ..Refusal::new(status, code, text) }
     }
 }
+
+/// Calls come to their ends, and then there is room.
+const RETRY_SOON_SECONDS: u32 = 1;
 
 /// Whole seconds, of which the last may have begun.
 fn seconds(time: Duration) -> u32 {

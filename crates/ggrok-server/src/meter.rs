@@ -10,6 +10,7 @@ use http::StatusCode;
 use http_body::{Frame, SizeHint};
 use tokio::time::Instant;
 
+use crate::crowd::Guest;
 use crate::error::RelayError;
 use crate::metrics::{During, Hop, Metrics};
 
@@ -19,6 +20,7 @@ pub(crate) struct Meter {
     start: Instant,
     /// Whether it is known what became of the call.
     has_outcome: bool,
+    guest: Option<Guest>,
     _in_flight: During,
 }
 
@@ -29,8 +31,20 @@ impl Meter {
             metrics: metrics.clone(),
             start: Instant::now(),
             has_outcome: false,
+            guest: None,
             _in_flight: metrics.during(|counts| &counts.calls_in_flight),
         }
+    }
+
+    /// How many calls are under way, with this one.
+    pub(crate) fn in_flight(&self) -> usize {
+        let calls = self.metrics.counts().calls_in_flight.get();
+        usize::try_from(calls).unwrap_or(0)
+    }
+
+    /// Keeps the place that the visitor's address has, until the call's end.
+    pub(crate) fn keep(&mut self, guest: Guest) {
+        self.guest = Some(guest);
     }
 
     /// Notes that the tunnel took the request.

@@ -10,69 +10,40 @@ use axum::Router;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use crate::crowd::Guest;
+use crate::door::{Door, Room};
 use crate::metrics::Shed;
-use crate::{Config, Metrics, Relay, pages, visitor};
+use crate::{Config, Relay, pages, turned_away, visitor};
 
 /// Serves visitors and clients on a listener until `shutdown` is done, and then ends in order: no
 /// new connections; the clients are told; the calls in flight finish, within
 /// [`Config::grace_period`]; the tunnels are closed. Dropping the future ends all connections of visitors at once.
 pub async fn serve(listener: TcpListener, config: Config, shutdown: impl Future<Output = ()>) {
     let grace_period = config.grace_period;
-    let metrics = config.metrics.clone();
+    let door = Door::new(listener, config.connections, config.metrics.clone());
     let mut server = Server::new(config);
     let mut shutdown = pin!(shutdown);
     loop {
         tokio::select! {
             () = &mut shutdown => break,
             Some(_) = server.visitors.join_next() => {}
-            (stream, peer, place) = accept(&listener, &server.places, &metrics) => {
-                server.welcome(stream, peer, place);
-            }
+            (stream, peer, room) = door.accept() => server.receive(&door, stream, peer, room),
         }
     }
-    if let Err(error) = server.welcome_last(listener) {
+    let (listener, places) = door.close();
+    if let Err(error) = server.welcome_last(listener, &places) {
         tracing::warn!(%error, "visitors who had just connected are lost");
     }
     server.finish(grace_period).await;
-}
-
-/// Waits for a connection for which there is a place.
-async fn accept(
-    listener: &TcpListener,
-    places: &Arc<Semaphore>,
-    metrics: &Metrics,
-) -> (TcpStream, SocketAddr, OwnedSemaphorePermit) {
-    loop {
-        let place = Arc::clone(places).acquire_owned().await;
-        let place = place.expect("the semaphore is never closed");
-        match listener.accept().await {
-            Ok((stream, peer)) => return (stream, peer, place),
-            Err(error) if is_the_peers(&error) => {}
-            Err(error) => {
-                metrics.counts().shed(Shed::Files);
-                tracing::error!(%error, "cannot accept connections; is the limit of open files reached?");
-                sleep(ACCEPT_PAUSE).await;
-            }
-        }
-    }
-}
-
-fn is_the_peers(error: &io::Error) -> bool {
-    use io::ErrorKind as K;
-    matches!(
-        error.kind(),
-        K::ConnectionAborted | K::ConnectionRefused | K::ConnectionReset
-    )
 }
 
 /// A relay at work.
 struct Server {
     relay: Relay,
     pages: Router,
-    places: Arc<Semaphore>,
     /// Owns the connection of every visitor.
     visitors: JoinSet<()>,
     draining: CancellationToken,
@@ -80,18 +51,51 @@ struct Server {
 
 impl Server {
     fn new(config: Config) -> Self {
-        let places = Arc::new(Semaphore::new(config.connections));
         let relay = Relay::new(config);
         Self {
             pages: pages::router(Arc::clone(&relay.0)),
             relay,
-            places,
             visitors: JoinSet::new(),
             draining: CancellationToken::new(),
         }
     }
 
-    fn welcome(&mut self, stream: TcpStream, peer: SocketAddr, place: OwnedSemaphorePermit) {
+    /// Serves a connection, or tells it that there is no room for it.
+    fn receive(&mut self, door: &Door, stream: TcpStream, peer: SocketAddr, room: Room) {
+        let place = match room {
+            Room::Place(place) => place,
+            Room::Parting(parting) => return self.turn_away(stream, Shed::Connections, parting),
+        };
+        match self.enter(peer) {
+            Ok(guest) => self.welcome(stream, peer, (place, guest)),
+            Err(why) => {
+                if let Some(parting) = door.parting() {
+                    self.turn_away(stream, why, parting);
+                }
+            }
+        }
+    }
+
+    /// Behind routers of ours all connections are theirs.
+    fn enter(&self, peer: SocketAddr) -> Result<Option<Guest>, Shed> {
+        let app = &self.relay.0;
+        if app.config.trusted_hops > 0 {
+            return Ok(None);
+        }
+        let guest = app.connected.enter(peer.ip());
+        guest.map(Some).ok_or(Shed::Address)
+    }
+
+    fn turn_away(&mut self, stream: TcpStream, why: Shed, parting: OwnedSemaphorePermit) {
+        let error = self.relay.0.shed(why);
+        self.visitors.spawn(async move {
+            turned_away::answer(stream, error).await;
+            drop(parting);
+        });
+    }
+
+    /// Serves a connection, which has its room for so long.
+    fn welcome(&mut self, stream: TcpStream, peer: SocketAddr, room: impl Send + 'static) {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%peer, %error, "a visitor left before it was served");
             return;
@@ -102,15 +106,15 @@ impl Server {
         self.visitors.spawn(async move {
             let _counted = metrics.during(|counts| &counts.connections);
             visitor::serve(stream, peer.ip(), app, pages, draining).await;
-            drop(place);
+            drop(room);
         });
     }
 
     /// Takes in whom the kernel has accepted already, and closes the listener, which would reset
     /// them.
-    fn welcome_last(&mut self, listener: TcpListener) -> io::Result<()> {
+    fn welcome_last(&mut self, listener: TcpListener, places: &Arc<Semaphore>) -> io::Result<()> {
         let listener = listener.into_std()?;
-        while let Ok(place) = Arc::clone(&self.places).try_acquire_owned()
+        while let Ok(place) = Arc::clone(places).try_acquire_owned()
             && let Ok((stream, peer)) = listener.accept()
         {
             stream.set_nonblocking(true)?;
@@ -135,6 +139,3 @@ impl Server {
         tracing::info!("stopped");
     }
 }
-
-/// How long to wait before accepting again where the system has no resources for it.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
