@@ -23,6 +23,7 @@ mod host_header;
 mod hostile;
 mod http2;
 mod lifecycle;
+mod limits;
 mod local_http2;
 mod magic_mirror_client;
 mod metrics;

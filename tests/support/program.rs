@@ -89,6 +89,35 @@ impl Program {
         std::fs::read_dir(format!("/proc/{id}/fd")).unwrap().count()
     }
 
+    /// All that it still says, until it ends.
+    pub async fn rest(&mut self) -> String {
+        let lines = self.output.as_mut().expect("the output was closed");
+        let reading = async {
+            let mut rest = String::new();
+            while let Some(line) = lines.next_line().await.unwrap() {
+                rest.push_str(&line);
+                rest.push('\n');
+            }
+            rest
+        };
+        let rest = timeout(PATIENCE, reading).await;
+        rest.expect("the program did not end")
+    }
+
+    /// Its number, by which the system knows it.
+    pub fn id(&self) -> u32 {
+        self.child.id().expect("the program has ended")
+    }
+
+    /// The time for which it had the processor, in hundredths of a second.
+    pub fn processor_time(&self) -> u64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.id())).unwrap();
+        // Behind the name, which is in brackets: the 14th field of proc(5) and the one after it.
+        let (_, fields) = stat.rsplit_once(')').unwrap();
+        let fields = fields.split_whitespace().skip(11).take(2);
+        fields.map(|ticks| ticks.parse::<u64>().unwrap()).sum()
+    }
+
     /// The KiB of memory that are its own and not swapped out.
     pub fn memory(&self) -> usize {
         let id = self.child.id().expect("the program has ended");
