@@ -3,6 +3,7 @@
 mod cli;
 mod console;
 mod settings;
+mod shown;
 
 use std::env;
 use std::io::{self, IsTerminal};
@@ -20,11 +21,15 @@ use tracing_subscriber::util::SubscriberInitExt;
 use crate::cli::{Cli, Command, ConfigAction, Key, TunnelArgs};
 use crate::console::Console;
 use crate::settings::Settings;
+use crate::shown::without_passwords;
 
 // One worker: a call's few steps cost less than waking another thread for them.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    let cli = Cli::parse_from(cli::with_two_dashes(env::args_os()));
+    let cli = match Cli::try_parse_from(cli::with_two_dashes(env::args_os())) {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
     let result = match (cli.command, &cli.tunnel.proxy_server) {
         (Some(Command::Login { server, token }), _) => login(server, token),
         (Some(Command::Config { action }), _) => config(action.unwrap_or(ConfigAction::Show)),
@@ -41,8 +46,18 @@ const FAILED: u8 = 1;
 const USAGE: u8 = 2;
 
 fn fail(error: &anyhow::Error, code: u8) -> ExitCode {
-    eprintln!("ggrok-client: {error:#}");
+    eprintln!("ggrok-client: {}", without_passwords(&format!("{error:#}")));
     code.into()
+}
+
+/// Shows help, or what is wrong with the arguments. It quotes them, and a URL may hold a password.
+fn usage(error: &clap::Error) -> ExitCode {
+    let text = error.to_string();
+    if !(error.use_stderr() && text.contains('@')) {
+        error.exit();
+    }
+    eprint!("{}", without_passwords(&text));
+    USAGE.into()
 }
 
 async fn tunnel(args: &TunnelArgs) -> ExitCode {
@@ -101,7 +116,8 @@ fn config(action: ConfigAction) -> anyhow::Result<()> {
         ConfigAction::Path => println!("{}", settings::path()?.display()),
         ConfigAction::Show => {
             let saved = Settings::load()?;
-            println!("server = {}", saved.server.as_deref().unwrap_or("(none)"));
+            let server = saved.server.as_deref().unwrap_or("(none)");
+            println!("server = {}", without_passwords(server));
             println!("token = {}", saved.token.map_or("(none)", |_| "(saved)"));
         }
         ConfigAction::Set {

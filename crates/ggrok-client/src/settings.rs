@@ -44,9 +44,11 @@ impl Settings {
     fn read(path: &Path) -> anyhow::Result<Self> {
         let text = read_if_there(path)?.unwrap_or_default();
         toml::from_str(&text).map_err(|error| {
-            // Not the error itself: it shows the line, and a token may stand there.
-            let (path, message) = (path.display(), error.message().to_owned());
-            anyhow!("{path} is damaged: {message}; mend it, or delete it and log in again")
+            // Nothing of the error itself: it quotes what stands there, which may be a token.
+            let before = error.span().map_or("", |span| &text[..span.start]);
+            let line = before.matches('\n').count() + 1;
+            let path = path.display();
+            anyhow!("{path} is damaged at line {line}; mend it, or delete it and log in again")
         })
     }
 
@@ -137,14 +139,22 @@ mod tests {
     fn says_where_a_file_is_damaged() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("config.toml");
-        std::fs::write(&path, "token = \"s3cret\" x").unwrap();
-        let Err(error) = Settings::read(&path) else {
-            panic!("it was read");
-        };
-        let text = format!("{error:#}");
-        assert!(
-            text.contains("config.toml is damaged") && !text.contains("s3cret"),
-            "{text}"
-        );
+        for damaged in [
+            "token = \"s3cret\" x",
+            "s3cret = 1",
+            "token = [\"s3cret\"]",
+            "token = 53137",
+        ] {
+            std::fs::write(&path, format!("# mine\n{damaged}")).unwrap();
+            let Err(error) = Settings::read(&path) else {
+                panic!("it was read");
+            };
+            let text = format!("{error:#}");
+            assert!(text.contains("config.toml is damaged at line 2"), "{text}");
+            assert!(
+                !text.contains("s3cret") && !text.contains("53137"),
+                "{text}"
+            );
+        }
     }
 }
