@@ -38,6 +38,7 @@ mod refusals;
 mod registering;
 mod replay;
 mod requests_suite;
+mod secrets;
 mod smuggling;
 mod streaming;
 mod support;
