@@ -50,8 +50,8 @@ pub(crate) enum Command {
     },
 }
 
-/// What can be done with the saved settings.
-#[derive(Debug, Subcommand)]
+/// What can be done with the saved settings. A value may be a token, so it is not to be shown.
+#[derive(Subcommand)]
 pub(crate) enum ConfigAction {
     /// Show what is saved, without the token
     Show,

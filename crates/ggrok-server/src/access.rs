@@ -42,7 +42,8 @@ pub enum Denied {
 /// Takes the token out of a request: `X-Ggrok-Token`, which leaves Authorization to the app behind
 /// the mirror, or else `Authorization: Bearer` (RFC 6750, section 2.1).
 pub fn take_token(headers: &mut HeaderMap) -> Option<HeaderValue> {
-    if let Some(token) = headers.remove(TOKEN_HEADER) {
+    if let Some(mut token) = headers.remove(TOKEN_HEADER) {
+        token.set_sensitive(true);
         return Some(token);
     }
     let token = bearer(headers.get(AUTHORIZATION)?.as_bytes())?;
@@ -134,6 +135,19 @@ mod tests {
         let token = take_token(&mut headers);
         let token = token.map(|token| token.to_str().unwrap().to_owned());
         (token, headers.keys().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn shows_no_token_that_it_took() {
+        for (name, value) in [
+            ("x-ggrok-token", "s3cret"),
+            ("authorization", "Bearer s3cret"),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(name, value.parse().unwrap());
+            let token = take_token(&mut headers).unwrap();
+            assert_eq!(format!("{token:?}"), "Sensitive", "{name}");
+        }
     }
 
     #[test]
