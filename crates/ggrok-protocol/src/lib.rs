@@ -28,6 +28,7 @@ mod message;
 mod pulse;
 mod refusal;
 mod registration;
+mod rules;
 mod splice;
 mod trailers;
 mod tunnel;
@@ -47,5 +48,6 @@ pub use refusal::{ERROR_HEADER, Refusal};
 pub use registration::{
     ADDRESS_HEADER, BadMirrorName, MIRROR_PATH, MirrorName, REGISTER_PATH, TOKEN_HEADER,
 };
+pub use rules::{BadRules, Login, Logins, Network, PathPrefix, RULES_HEADER, Rules};
 pub use splice::{SocketBody, SocketFeed, socket_body, splice};
 pub use tunnel::{Arrival, Incoming, IncomingCall, Responder, Session, Tunnel, accept, open};
