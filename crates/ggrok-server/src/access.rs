@@ -63,13 +63,19 @@ fn bearer(authorization: &[u8]) -> Option<HeaderValue> {
 
 /// Who may do what at a relay. Clones are the same.
 #[derive(Clone)]
-pub struct Access(Arc<dyn Erased>);
+pub struct Access {
+    by: Arc<dyn Erased>,
+    is_open: bool,
+}
 
 impl Access {
     /// Lets in anybody, as the original ggrok did. All are one owner.
     #[must_use]
     pub fn open() -> Self {
-        Self::by(Open)
+        Self {
+            is_open: true,
+            ..Self::by(Open)
+        }
     }
 
     /// Lets in whoever has this token. All are one owner.
@@ -81,12 +87,20 @@ impl Access {
     /// Lets in whom somebody else says.
     #[must_use]
     pub fn by(authenticate: impl Authenticate) -> Self {
-        Self(Arc::new(authenticate))
+        Self {
+            by: Arc::new(authenticate),
+            is_open: false,
+        }
+    }
+
+    /// Whether anybody is the owner of everything.
+    pub(crate) const fn is_open(&self) -> bool {
+        self.is_open
     }
 
     /// Takes the credentials out of a request, and says what they grant.
     pub(crate) async fn authenticate(&self, request: &mut Parts) -> Result<Grant, Denied> {
-        let grant = self.0.authenticate(request).await?;
+        let grant = self.by.authenticate(request).await?;
         if grant.is_over() {
             return Err(Denied::WrongToken);
         }

@@ -14,6 +14,7 @@ use crate::access::Access;
 use crate::attempts::Attempts;
 use crate::crowd::Crowd;
 use crate::error::RelayError;
+use crate::gate::Gate;
 use crate::metrics::{Desk, Shed};
 use crate::registry::Registry;
 use crate::{Config, Denied, Event, Grant, forwarded, visitor};
@@ -32,6 +33,8 @@ pub(crate) struct App {
     pub(crate) connected: Crowd,
     /// Calls that are under way at hosts, by whose they are.
     pub(crate) calling: Crowd,
+    /// Whom tunnels let in.
+    pub(crate) gate: Gate,
     /// Until when requests wait for their clients.
     pub(crate) settled: Instant,
     /// Owns the task of every tunnel.
@@ -50,6 +53,7 @@ impl App {
             wrong_tokens: Attempts::new(config.wrong_tokens),
             connected: Crowd::new(config.per_address),
             calling: Crowd::new(config.per_address),
+            gate: Gate::new(),
             settled: Instant::now() + config.settling_time,
             config,
             observer,

@@ -9,16 +9,17 @@ use http::header::{ACCEPT, CONNECTION, EXPECT, HOST, HeaderValue, UPGRADE};
 use http::{Request, Version, request};
 use tracing::Instrument;
 
-use crate::Config;
 use crate::app::App;
 use crate::error::RelayError;
-use crate::forwarded::Forwarded;
+use crate::forwarded::{self, Forwarded};
+use crate::gate::{self, Pass};
 use crate::meter::Meter;
 use crate::metrics::Shed;
 use crate::place::Place;
 use crate::request_id::RequestId;
 use crate::upload::Upload;
-use crate::{forwarded, max_forwards, response, upgrade};
+use crate::{Config, Tunnel};
+use crate::{max_forwards, response, upgrade};
 
 /// Answers a request with the app's response, or with the reason why there is none.
 pub(crate) async fn answer(
@@ -96,20 +97,43 @@ async fn call(
     }
     let tunnel = app.registry.tunnel_by(place, app.settled).await;
     let tunnel = tunnel.map_err(|why| RelayError::missing(place, why))?;
+    let pass = let_in(app, place, &tunnel, peer, &mut request).await?;
     let mut head = head(&mut request, peer, id, &app.config);
     if matches!(place, Place::Mirror(..)) {
         // It is the API's. The local server gets its own, which no check of its refuses.
         head.headers.remove(HOST);
     }
     if head.headers.contains_key(UPGRADE) {
-        return upgrade::call(app, &tunnel, meter, head, &mut request).await;
+        return upgrade::call(app, &tunnel, meter, head, &mut request, pass).await;
     }
     let received = app.config.metrics.counts().received.clone();
     let (body, slow) = Upload::new(request.into_body(), received, app.config.body_pace);
     match tunnel.send(head, body, || meter.taken()).await {
-        Ok(response) => Ok(response.map(Body::new)),
+        Ok(response) => Ok(response.map(|body| gate::passing(Body::new(body), pass))),
         Err(_) if slow.is_noted() => Err(CallError::BodyStalled.into()),
         Err(error) => Err(error.into()),
+    }
+}
+
+/// Lets a visitor in, as the tunnel's rules say. An owner's program is let in by its token; where
+/// anybody is an owner, nobody comes past rules that way.
+async fn let_in(
+    app: &App,
+    place: &Place,
+    tunnel: &Tunnel,
+    peer: Option<IpAddr>,
+    request: &mut Request<Body>,
+) -> Result<Option<Pass>, RelayError> {
+    match place {
+        Place::Host(host) => {
+            let hops = app.config.trusted_hops;
+            let address = forwarded::visitor(request.headers(), peer, hops);
+            app.gate.admit(tunnel, host, address, request).await
+        }
+        Place::Mirror(..) if app.config.access.is_open() && tunnel.door().is_some() => {
+            Err(RelayError::OpenRelay)
+        }
+        Place::Mirror(..) => Ok(None),
     }
 }
 
@@ -133,6 +157,7 @@ fn head(
     remove_hop_by_hop(&mut head.headers);
     // The relay's own, wherever a program gives it.
     head.headers.remove(TOKEN_HEADER);
+    gate::remove_own(&mut head.headers);
     forwarded.set(&mut head.headers);
     config.pseudonym.sign(&mut head.headers, head.version);
     id.set(&mut head.headers);

@@ -68,6 +68,34 @@ pub(crate) enum RelayError {
     NotWebSocket,
     #[error("the relay has as many tunnels as it may")]
     TooManyTunnels,
+    #[error("the client's rules are not understood")]
+    BadRules,
+    #[error("the rules keep the visitor's address out")]
+    AddressNotAllowed,
+    #[error("the rules keep visitors out of this path")]
+    PathNotAllowed,
+    #[error("the visitor gave no login")]
+    LoginRequired,
+    #[error("the visitor gave a wrong login")]
+    WrongLogin,
+    #[error("too many wrong logins")]
+    TooManyLogins,
+    #[error("the visitor has no link")]
+    LinkRequired,
+    #[error("the visitor's link is over, or was never made")]
+    LinkOver,
+    #[error("as many have used the visitor's link as may")]
+    LinkUsedUp,
+    #[error("the visitor's link is for another path")]
+    OutsideLink,
+    #[error("no link can be as it is asked for")]
+    BadShare,
+    #[error("the owner has no such link")]
+    UnknownLink,
+    #[error("there are as many links as there may be")]
+    TooManyLinks,
+    #[error("the relay cannot tell an owner from anybody else")]
+    OpenRelay,
     #[error(transparent)]
     Call(#[from] CallError),
 }
@@ -90,6 +118,10 @@ impl RelayError {
         match self {
             Self::NoToken | Self::WrongToken => {
                 headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            }
+            Self::LoginRequired | Self::WrongLogin => {
+                let basic = HeaderValue::from_static(r#"Basic realm="ggrok", charset="UTF-8""#);
+                headers.insert(WWW_AUTHENTICATE, basic);
             }
             // The place of such a connection is wanted.
             Self::Overloaded | Self::TooManyFromAddress => {
@@ -186,11 +218,40 @@ impl RelayError {
                 "Clients register here by a WebSocket handshake. Start ggrok-client with this host as its server."),
             Self::TooManyTunnels => (S::SERVICE_UNAVAILABLE, "too-many-tunnels",
                 "This relay has as many clients as it takes."),
+            Self::BadRules => (S::BAD_REQUEST, "bad-rules",
+                "This relay does not understand the rules for visitors that the client gives, and so cannot keep them."),
+            Self::AddressNotAllowed => (S::FORBIDDEN, "address-not-allowed",
+                "Visitors from your address are not let in here."),
+            Self::PathNotAllowed => (S::FORBIDDEN, "path-not-allowed",
+                "This path is not open to visitors."),
+            Self::LoginRequired => (S::UNAUTHORIZED, "login-required",
+                "This page wants a user name and a password."),
+            Self::WrongLogin => (S::UNAUTHORIZED, "wrong-login",
+                "The user name or the password is wrong."),
+            Self::TooManyLogins => (S::TOO_MANY_REQUESTS, "too-many-logins",
+                "Too many wrong passwords came from your address. Try again in a minute."),
+            Self::LinkRequired => (S::FORBIDDEN, "link-required",
+                "This page is open to those with a link to it. Ask whoever showed it to you for one."),
+            Self::LinkOver => (S::GONE, "link-over",
+                "This link has ended, or was never valid. Ask whoever gave it to you for a new one."),
+            Self::LinkUsedUp => (S::GONE, "link-used-up",
+                "This link has been used as often as it may. Ask whoever gave it to you for a new one."),
+            Self::OutsideLink => (S::FORBIDDEN, "outside-link",
+                "Your link does not open this path."),
+            Self::BadShare => (S::BAD_REQUEST, "bad-share",
+                "A link takes JSON: seconds of 1 to 2592000, and where wanted a host or a name, a path like /checkout, and uses of 1 to 100."),
+            Self::UnknownLink => (S::NOT_FOUND, "unknown-link",
+                "You have no link of this id. GET the path of the links lists those that you have."),
+            Self::TooManyLinks => (S::CONFLICT, "too-many-links",
+                "There are as many links as this relay keeps. Revoke one, or wait for one to end."),
+            Self::OpenRelay => (S::FORBIDDEN, "open-relay",
+                "This relay lets in anybody, so it can tell nobody from the owner, who alone may do this. Its operator can give it a token."),
             Self::Call(error) => call(error),
         };
         let retry_after = match self {
             Self::TooManyAttempts(wait) => Some(seconds(*wait)),
             Self::Overloaded | Self::TooManyFromAddress => Some(RETRY_SOON_SECONDS),
+            Self::TooManyLogins => Some(RETRY_LOGIN_SECONDS),
             _ => (status == S::SERVICE_UNAVAILABLE).then_some(RETRY_AFTER_SECONDS),
         };
         Refusal { retry_after, ..Refusal::new(status, code, text) }
@@ -207,6 +268,9 @@ fn seconds(time: Duration) -> u32 {
 
 /// About the time in which a client that lost its relay is back.
 const RETRY_AFTER_SECONDS: u32 = 5;
+
+/// The time for which wrong passwords count.
+const RETRY_LOGIN_SECONDS: u32 = 60;
 
 #[rustfmt::skip]
 const fn call(error: &CallError) -> (StatusCode, &'static str, &'static str) {

@@ -5,6 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 use ggrok_protocol::{REQUEST_ID, TOKEN_HEADER};
 use http::header::{FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue};
 
+use crate::gate::LOGIN_HEADER;
+
 mod standard;
 
 const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -32,7 +34,7 @@ impl Forwarded {
     pub(crate) fn of(headers: &HeaderMap, peer: Option<IpAddr>, trusted_hops: usize) -> Self {
         let peer = peer.map(|peer| peer.to_canonical().to_string());
         let seen = trusted_entries(headers, trusted_hops).or(peer);
-        let secure = trusted_hops > 0 && last(headers, &PROTO) == Some("https");
+        let secure = is_secure(headers, trusted_hops);
         let port = last(headers, &PORT)
             .filter(|_| trusted_hops > 0)
             .and_then(|port| port.parse::<u16>().ok())
@@ -64,23 +66,27 @@ impl Forwarded {
     }
 }
 
-/// The address of who sent a request that came from `peer` over so many trusted hops: the outermost
-/// that a hop of ours saw.
+/// The visitor's address, as the outermost of the trusted hops saw it: the first that X-Forwarded-For
+/// will name. Nothing where what came over them is no address, since the peer is such a hop then.
 pub(crate) fn visitor(
     headers: &HeaderMap,
     peer: Option<IpAddr>,
     trusted_hops: usize,
 ) -> Option<IpAddr> {
-    let entries = trusted_entries(headers, trusted_hops);
-    let outermost = entries.as_deref().and_then(|seen| seen.split(',').next());
-    outermost.and_then(ip).or(peer)
+    if trusted_hops == 0 || !headers.contains_key(FOR) {
+        return peer.map(|peer| peer.to_canonical());
+    }
+    let entries = trusted_entries(headers, trusted_hops)?;
+    let first = entries.split(", ").next()?;
+    let bare = first.trim_start_matches('[').trim_end_matches(']');
+    let with_port = || first.parse().map(|address: SocketAddr| address.ip());
+    let address: IpAddr = bare.parse().or_else(|_| with_port()).ok()?;
+    Some(address.to_canonical())
 }
 
-/// The address of an entry, without its port.
-fn ip(entry: &str) -> Option<IpAddr> {
-    let bare = entry.trim_start_matches('[').trim_end_matches(']');
-    let socket = || entry.parse().ok().map(|socket: SocketAddr| socket.ip());
-    bare.parse().ok().or_else(socket)
+/// Whether the visitor came by TLS, as the outermost of the trusted hops says.
+pub(crate) fn is_secure(headers: &HeaderMap, trusted_hops: usize) -> bool {
+    trusted_hops > 0 && last(headers, &PROTO) == Some("https")
 }
 
 /// Removes what an app may take for our fields, or for the machine's own settings. CGI and its heirs
@@ -118,7 +124,7 @@ const RIVALS: [&str; 4] = [
 ];
 
 /// Names of which no other spelling may pass.
-const OURS: [HeaderName; 2] = [REQUEST_ID, TOKEN_HEADER];
+const OURS: [HeaderName; 3] = [REQUEST_ID, TOKEN_HEADER, LOGIN_HEADER];
 
 /// The right-most entries of X-Forwarded-For, as many as there are trusted hops. They have to be
 /// addresses: a router writes nothing else.
@@ -240,11 +246,42 @@ mod tests {
     }
 
     #[test]
+    fn knows_the_visitor_by_trusted_hops_alone() {
+        let visitor = |fields: &[(&'static str, &str)], hops| {
+            let headers: HeaderMap = fields
+                .iter()
+                .map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap()))
+                .collect();
+            let peer = "::ffff:10.0.0.9".parse().ok();
+            super::visitor(&headers, peer, hops).map(|address| address.to_string())
+        };
+        let seen = |address: &str| Some(address.to_owned());
+        assert_eq!(visitor(SPOOFED, 0), seen("10.0.0.9"));
+        // A map keeps the last of two fields.
+        assert_eq!(visitor(SPOOFED, 1), seen("198.51.100.2"));
+        let two = [("x-forwarded-for", "127.0.0.1, 192.0.2.7, 198.51.100.2")];
+        assert_eq!(visitor(&two, 2), seen("192.0.2.7"));
+        assert_eq!(visitor(&[], 1), seen("10.0.0.9"));
+        for (entry, address) in [
+            ("[2001:db8::1]:443", "2001:db8::1"),
+            ("[2001:db8::1]", "2001:db8::1"),
+            ("192.0.2.7:80", "192.0.2.7"),
+            ("::ffff:192.0.2.7", "192.0.2.7"),
+        ] {
+            assert_eq!(visitor(&[("x-forwarded-for", entry)], 1), seen(address));
+        }
+        for nobody in ["unknown", "127.0.0.1, x", ""] {
+            assert_eq!(visitor(&[("x-forwarded-for", nobody)], 1), None, "{nobody}");
+        }
+    }
+
+    #[test]
     fn removes_other_spellings() {
         let mut headers: HeaderMap = [
             "x_forwarded_for",
             "x-forwarded_proto",
             "x_ggrok_token",
+            "x_ggrok_authorization",
             "x_request_id",
             "forwarded",
             "proxy",

@@ -51,6 +51,7 @@ mod door;
 mod error;
 mod event;
 mod forwarded;
+mod gate;
 mod grant;
 mod host;
 mod max_forwards;

@@ -23,7 +23,7 @@ use crate::metrics::Desk;
 use crate::place::Place;
 use crate::registry::Missing;
 use crate::visitor::{self, peer};
-use crate::{Owner, Tunnel, call, register};
+use crate::{Grant, Owner, Tunnel, call, register};
 
 /// The routes of the API, and of the mirrors' registration.
 pub(crate) fn router(app: Arc<App>) -> Router {
@@ -48,10 +48,7 @@ impl FromRequestParts<Arc<App>> for Caller {
 
     async fn from_request_parts(head: &mut Parts, app: &Arc<App>) -> Result<Self, Response> {
         let accept = head.headers.get(ACCEPT).cloned();
-        if is_from_elsewhere(&head.headers) {
-            return Err(app.refuse(Desk::Api, &RelayError::FromPage, accept.as_ref()));
-        }
-        match app.authenticate(&app.config.access, head).await {
+        match caller(app, head).await {
             Ok(grant) => Ok(Self {
                 owner: grant.owner().clone(),
                 accept,
@@ -59,6 +56,14 @@ impl FromRequestParts<Arc<App>> for Caller {
             Err(error) => Err(app.refuse(Desk::Api, &error, accept.as_ref())),
         }
     }
+}
+
+/// What whoever asks the API is granted. It takes the credentials out of the request.
+pub(crate) async fn caller(app: &App, head: &mut Parts) -> Result<Grant, RelayError> {
+    if is_from_elsewhere(&head.headers) {
+        return Err(RelayError::FromPage);
+    }
+    app.authenticate(&app.config.access, head).await
 }
 
 /// A mirror as the API describes it.
@@ -179,11 +184,8 @@ async fn reach(State(app): State<Arc<App>>, mut request: Request) -> Response {
 /// Finds out which mirror a call is for, and leaves the request that goes there.
 async fn admit(app: &App, request: &mut Request) -> Result<Place, RelayError> {
     visitor::check(request, app.config.head_limit)?;
-    if is_from_elsewhere(request.headers()) {
-        return Err(RelayError::FromPage);
-    }
     let (mut head, body) = std::mem::take(request).into_parts();
-    let granted = app.authenticate(&app.config.access, &mut head).await;
+    let granted = caller(app, &mut head).await;
     *request = Request::from_parts(head, body);
     let grant = granted?;
     let target = request

@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use crate::app::App;
 use crate::error::RelayError;
-use crate::{mirrors, operator, register};
+use crate::{gate, mirrors, operator, register};
 
 /// Whether a path is the relay's own. All others are the app's.
 pub(crate) fn is_page(path: &str) -> bool {
@@ -32,7 +32,10 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route(&format!("{PAGES}/ready"), get(operator::ready))
         .route(&format!("{PAGES}/metrics"), get(operator::metrics))
         .with_state(Arc::clone(&app))
-        .nest(PAGES, mirrors::router(app))
+        .nest(
+            PAGES,
+            mirrors::router(Arc::clone(&app)).merge(gate::api::router(app)),
+        )
         .method_not_allowed_fallback(method_not_allowed)
         .fallback(unknown_page)
 }

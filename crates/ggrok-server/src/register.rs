@@ -6,8 +6,8 @@ use std::time::SystemTime;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::{FromRequestParts, Request, State, WebSocketUpgrade};
 use axum::response::Response;
-use ggrok_protocol::{ADDRESS_HEADER, Dialect, Ending, Session, open};
-use http::header::{ACCEPT, ORIGIN};
+use ggrok_protocol::{ADDRESS_HEADER, Dialect, Ending, RULES_HEADER, Rules, Session, open};
+use http::header::{ACCEPT, HeaderValue, ORIGIN};
 use http::request::Parts;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
@@ -17,6 +17,7 @@ use crate::app::App;
 use crate::claim::Claim;
 use crate::error::RelayError;
 use crate::event::Event;
+use crate::gate::Door;
 use crate::metrics::Desk;
 use crate::registry::{NotInserted, Registration, Registry};
 use crate::seen::Seen;
@@ -70,6 +71,7 @@ async fn admit(
     let grant = app.authenticate(&app.config.access, head).await?;
     let claim = claim(app, head)?;
     claim.check(&grant)?;
+    let (rules, receipt) = rules(head)?;
     let upgrade = upgrade.map_err(|_| RelayError::NotWebSocket)?;
     let offers = Dialect::ALL
         .iter()
@@ -85,6 +87,7 @@ async fn admit(
         peer: peer(&head.extensions),
         since: SystemTime::now(),
         seen: Seen::now(),
+        door: rules.map(|rules| Arc::new(Door::new(rules))),
     };
     app.registry
         .check(&registered.places, registered.grant.owner())?;
@@ -93,7 +96,24 @@ async fn admit(
     if let Some(address) = address {
         response.headers_mut().insert(ADDRESS_HEADER, address);
     }
+    if let Some(receipt) = receipt {
+        response.headers_mut().insert(RULES_HEADER, receipt);
+    }
     Ok(response)
+}
+
+/// The rules that a client gives, and the receipt by which it knows that they are kept. Rules that are
+/// not understood are refused, since without them a visitor might come in whom they keep out.
+fn rules(head: &Parts) -> Result<(Option<Rules>, Option<HeaderValue>), RelayError> {
+    let mut fields = head.headers.get_all(RULES_HEADER).iter();
+    match (fields.next(), fields.next()) {
+        (None, _) => Ok((None, None)),
+        (Some(field), None) => {
+            let rules = Rules::of_field(field).map_err(|_| RelayError::BadRules)?;
+            Ok((Some(rules), Some(Rules::receipt(field))))
+        }
+        (Some(_), Some(_)) => Err(RelayError::BadRules),
+    }
 }
 
 /// Answers a handshake, and keeps the tunnel from then on.

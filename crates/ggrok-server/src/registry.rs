@@ -156,6 +156,13 @@ impl Registry {
         self.read().check(places, owner)
     }
 
+    /// Whether a place is an owner's, be its client here or away.
+    pub(crate) fn is_of(&self, place: &Place, owner: &Owner) -> bool {
+        let places = self.read();
+        let slot = places.slots.get(place);
+        slot.is_some_and(|slot| slot.holder.owner() == owner)
+    }
+
     /// Registers a tunnel at its places until the registration is dropped. Of one owner the newest
     /// wins: an older tunnel at one of the places is closed.
     pub(crate) fn insert(&self, tunnel: &Tunnel) -> Result<Registration, NotInserted> {
@@ -409,6 +416,7 @@ mod tests {
                 peer: None,
                 since: SystemTime::now(),
                 seen: Seen::now(),
+                door: None,
             },
         ))
     }

@@ -12,6 +12,7 @@ use http::uri::PathAndQuery;
 use http::{Extensions, Request, Response, Uri, request};
 use http_body::Body;
 
+use crate::gate::Door;
 use crate::host::Host;
 use crate::place::Place;
 use crate::seen::Seen;
@@ -38,6 +39,8 @@ pub(crate) struct Registered {
     pub(crate) peer: Option<IpAddr>,
     pub(crate) since: SystemTime,
     pub(crate) seen: Seen,
+    /// What its visitors have to meet; nothing lets in everybody.
+    pub(crate) door: Option<Arc<Door>>,
 }
 
 impl Tunnel {
@@ -174,6 +177,10 @@ impl Tunnel {
 
     pub(crate) fn grant(&self) -> &Grant {
         &self.0.registered.grant
+    }
+
+    pub(crate) fn door(&self) -> Option<&Arc<Door>> {
+        self.0.registered.door.as_ref()
     }
 
     pub(crate) fn places(&self) -> &[Place] {

@@ -12,30 +12,41 @@ use tokio_util::io::{InspectReader, InspectWriter};
 use crate::Tunnel;
 use crate::app::App;
 use crate::error::RelayError;
+use crate::gate::{Pass, passing};
 use crate::meter::Meter;
 use crate::metrics::Metrics;
 
 /// Calls for an upgrade. Where the app grants it, the visitor's connection and the tunnel are
-/// spliced; else its response is like any other.
+/// spliced, until the visitor's pass ends where it has one; else its response is like any other.
 pub(crate) async fn call(
     app: &App,
     tunnel: &Tunnel,
     meter: &Meter,
     head: request::Parts,
     request: &mut Request<Body>,
+    pass: Option<Pass>,
 ) -> Result<Response, RelayError> {
     let upgraded = hyper::upgrade::on(request);
     let (feed, body) = socket_body();
     let response = tunnel.send(head, body, || meter.taken()).await?;
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-        return Ok(response.map(Body::new));
+        return Ok(response.map(|body| passing(Body::new(body), pass)));
     }
     let (head, body) = response.into_parts();
     let metrics = app.config.metrics.clone();
     app.upgrades.spawn(async move {
         let _counted = metrics.during(|counts| &counts.upgraded);
         match upgraded.await {
-            Ok(visitor) => splice(counted(visitor, &metrics), feed, body).await,
+            Ok(visitor) => {
+                let splicing = splice(counted(visitor, &metrics), feed, body);
+                match pass {
+                    Some(pass) => tokio::select! {
+                        () = splicing => {}
+                        () = pass.ended() => {}
+                    },
+                    None => splicing.await,
+                }
+            }
             Err(error) => tracing::debug!(%error, "the visitor left before its upgrade"),
         }
     });

@@ -1,0 +1,206 @@
+//! Whom a tunnel's rules let in, before anything of a request is sent to its client.
+
+pub(crate) mod api;
+mod cookie;
+mod door;
+mod login;
+mod pass;
+mod seal;
+mod shares;
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use http::{HeaderMap, HeaderName, Request};
+use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
+
+use self::cookie::Crumb;
+pub(crate) use self::door::Door;
+pub(crate) use self::login::LOGIN_HEADER;
+pub(crate) use self::pass::{Pass, passing};
+use self::shares::Shares;
+use crate::Tunnel;
+use crate::attempts::Attempts;
+use crate::error::RelayError;
+use crate::host::Host;
+
+/// What all tunnels' doors share.
+pub(crate) struct Gate {
+    pub(crate) shares: Shares,
+    wrong_logins: Arc<Attempts>,
+    /// Passwords are looked at one by one, since each takes memory and a core.
+    looking: Arc<Semaphore>,
+}
+
+impl Gate {
+    pub(crate) fn new() -> Self {
+        Self {
+            shares: Shares::new(),
+            wrong_logins: Arc::new(Attempts::new(WRONG_LOGINS)),
+            looking: Arc::new(Semaphore::new(1)),
+        }
+    }
+
+    /// Lets a visitor's request in, and takes out of it what was said to the relay alone. A pass that is
+    /// returned may end before the call does.
+    pub(crate) async fn admit(
+        &self,
+        tunnel: &Tunnel,
+        host: &Host,
+        address: Option<IpAddr>,
+        request: &mut Request<Body>,
+    ) -> Result<Option<Pass>, RelayError> {
+        let crumbs = cookie::take(request.headers_mut());
+        let Some(door) = tunnel.door() else {
+            return Ok(None);
+        };
+        if !door.admits_address(address) {
+            return Err(RelayError::AddressNotAllowed);
+        }
+        if !door.admits_path(request.uri().path()) {
+            return Err(RelayError::PathNotAllowed);
+        }
+        if door.has_paths() {
+            remove_other_paths(request.headers_mut());
+        }
+        if !door.is_closed() {
+            return Ok(None);
+        }
+        let without_link = match self.admit_by_link(tunnel, host, &crumbs, request) {
+            Ok(pass) => return Ok(Some(pass)),
+            Err(error) => error,
+        };
+        if !door.has_logins() {
+            return Err(without_link);
+        }
+        self.admit_by_login(door, address, request.headers_mut())
+            .await?;
+        Ok(None)
+    }
+
+    fn admit_by_link(
+        &self,
+        tunnel: &Tunnel,
+        host: &Host,
+        crumbs: &[Crumb],
+        request: &mut Request<Body>,
+    ) -> Result<Pass, RelayError> {
+        let path = request.uri().path();
+        let pass = self.shares.pass(tunnel.owner(), host, path, crumbs)?;
+        if pass.has_path() {
+            remove_other_paths(request.headers_mut());
+        }
+        Ok(pass)
+    }
+
+    async fn admit_by_login(
+        &self,
+        door: &Arc<Door>,
+        address: Option<IpAddr>,
+        headers: &mut HeaderMap,
+    ) -> Result<(), RelayError> {
+        let Some(login) = login::given(headers) else {
+            return Err(RelayError::LoginRequired);
+        };
+        // Those whose address nobody knows are one.
+        let address = address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        // First, or a password that others have given could be guessed without an end.
+        if self.wrong_logins.allowed(address).is_err() {
+            return Err(RelayError::TooManyLogins);
+        }
+        if !door.knows(&login.text) && !self.is_right(door, address, login.text).await? {
+            return Err(RelayError::WrongLogin);
+        }
+        headers.remove(login.field);
+        Ok(())
+    }
+
+    async fn is_right(
+        &self,
+        door: &Arc<Door>,
+        address: IpAddr,
+        login: Vec<u8>,
+    ) -> Result<bool, RelayError> {
+        let turn = timeout(TURN, Arc::clone(&self.looking).acquire_owned()).await;
+        let turn = turn.map_err(|_| RelayError::TooManyLogins)?;
+        // Others may have failed meanwhile.
+        if self.wrong_logins.allowed(address).is_err() {
+            return Err(RelayError::TooManyLogins);
+        }
+        let (door, wrong) = (Arc::clone(door), Arc::clone(&self.wrong_logins));
+        // It runs to its end, and counts, whether or not the visitor waits for it.
+        let looking = spawn_blocking(move || {
+            let is_right = door.look(&login);
+            if !is_right {
+                wrong.failed(address);
+            }
+            drop(turn);
+            is_right
+        });
+        looking.await.map_err(|_| RelayError::Stopping)
+    }
+}
+
+/// Removes what a visitor says to the relay alone, wherever it says it.
+pub(crate) fn remove_own(headers: &mut HeaderMap) {
+    headers.remove(LOGIN_HEADER);
+    cookie::take(headers);
+}
+
+/// Removes fields in which some apps look for the path of a request, in the place of its target.
+fn remove_other_paths(headers: &mut HeaderMap) {
+    let is_path = |name: &&HeaderName| OTHER_PATHS.contains(&&*name.as_str().replace('_', "-"));
+    let names: Vec<HeaderName> = headers.keys().filter(is_path).cloned().collect();
+    for name in names {
+        headers.remove(name);
+    }
+}
+
+/// What IIS, Symfony, Zend and proxies before them know.
+const OTHER_PATHS: &[&str] = &[
+    "x-original-url",
+    "x-original-uri",
+    "x-rewrite-url",
+    "x-rewrite-uri",
+    "x-forwarded-uri",
+    "x-forwarded-url",
+    "x-forwarded-path",
+    "x-forwarded-prefix",
+    "x-envoy-original-path",
+    "x-override-url",
+];
+
+/// Wrong passwords of one address in a minute. Who types needs fewer, who guesses needs more.
+const WRONG_LOGINS: u32 = 10;
+
+/// How long a password may wait for those before it.
+const TURN: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use super::remove_other_paths;
+    use http::{HeaderMap, HeaderName};
+
+    #[test]
+    fn leaves_no_other_path_in_a_request() {
+        let names = [
+            "x-original-url",
+            "x_rewrite_url",
+            "x-forwarded-uri",
+            "x-other",
+            "referer",
+        ];
+        let mut headers: HeaderMap = names
+            .map(|name| (HeaderName::from_static(name), "/admin".parse().unwrap()))
+            .into_iter()
+            .collect();
+        remove_other_paths(&mut headers);
+        let mut left: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
+        left.sort_unstable();
+        assert_eq!(left, ["referer", "x-other"]);
+    }
+}
