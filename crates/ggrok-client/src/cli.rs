@@ -1,9 +1,11 @@
 //! The client's command line, environment and saved settings, down to a [`Config`].
 
 mod registration;
+mod rules;
+mod share;
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use std::{env, fs};
 
@@ -16,6 +18,8 @@ use rustls::pki_types::pem::PemObject;
 use tracing::level_filters::LevelFilter;
 
 use self::registration::{Registration, RegistrationArgs};
+use self::rules::RulesArgs;
+pub(crate) use self::share::{NewShareArgs, OwnerArgs, ShareAction, ShareArgs};
 use crate::settings::Settings;
 
 /// Shows a web app on this machine to the world, at the address of a ggrok relay.
@@ -43,6 +47,8 @@ pub(crate) enum Command {
         #[arg(long, env = "GGROK_TOKEN", hide_env_values = true)]
         token: Option<String>,
     },
+    /// Make a link that lets visitors in for a while, where --basic-auth or --links-only keep others out
+    Share(Box<ShareArgs>),
     /// Show or change what is saved
     Config {
         #[command(subcommand)]
@@ -106,6 +112,9 @@ pub(crate) struct TunnelArgs {
 
     #[command(flatten)]
     registration: RegistrationArgs,
+
+    #[command(flatten)]
+    rules: RulesArgs,
 
     /// The relay's token
     #[arg(
@@ -227,17 +236,9 @@ impl TunnelArgs {
         let mut config = Config::new(relay, local);
         // The saved token is the saved relay's, and goes to no other.
         let saved_token = saved.token.filter(|_| is_saved_relay);
-        let token = self.token.as_deref().or(saved_token.as_deref());
-        config.token = token.and_then(Token::new);
-        if !token
-            .unwrap_or_default()
-            .trim()
-            .bytes()
-            .all(|byte| byte.is_ascii_graphic())
-        {
-            bail!("the token has a character that no token has; copy it again");
-        }
-        config.authorities = self.authorities()?;
+        config.token = checked_token(self.token.as_deref().or(saved_token.as_deref()))?;
+        config.rules = self.rules.read()?;
+        config.authorities = authorities(self.ca_cert.as_deref())?;
         config.dialect = self.dialect(&claim)?;
         config.claim = claim;
         config.host_header = self.host_header.clone();
@@ -281,20 +282,30 @@ impl TunnelArgs {
         }
         Ok(Some(dialect))
     }
+}
 
-    fn authorities(&self) -> anyhow::Result<Vec<CertificateDer<'static>>> {
-        let Some(path) = &self.ca_cert else {
-            return Ok(Vec::new());
-        };
-        let pem = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-        let authorities: Vec<_> = CertificateDer::pem_slice_iter(&pem)
-            .collect::<Result<_, _>>()
-            .with_context(|| format!("{} is no PEM file", path.display()))?;
-        if authorities.is_empty() {
-            bail!("{} holds no certificate", path.display());
-        }
-        Ok(authorities)
+/// Certificate authorities of a file.
+fn authorities(path: Option<&Path>) -> anyhow::Result<Vec<CertificateDer<'static>>> {
+    let Some(path) = path else {
+        return Ok(Vec::new());
+    };
+    let pem = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let authorities: Vec<_> = CertificateDer::pem_slice_iter(&pem)
+        .collect::<Result<_, _>>()
+        .with_context(|| format!("{} is no PEM file", path.display()))?;
+    if authorities.is_empty() {
+        bail!("{} holds no certificate", path.display());
     }
+    Ok(authorities)
+}
+
+/// A token that a field can hold.
+fn checked_token(token: Option<&str>) -> anyhow::Result<Option<Token>> {
+    let text = token.unwrap_or_default().trim();
+    if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        bail!("the token has a character that no token has; copy it again");
+    }
+    Ok(token.and_then(Token::new))
 }
 
 /// A size that is held in memory.

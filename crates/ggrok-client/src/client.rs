@@ -6,7 +6,7 @@ use std::fmt;
 use std::future::pending;
 
 use futures_util::future::BoxFuture;
-use ggrok_protocol::{Dialect, Limits};
+use ggrok_protocol::{Dialect, Limits, Rules};
 use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
@@ -41,6 +41,7 @@ pub struct Client {
     relay: RelayAddress,
     claim: Claim,
     public: Option<bool>,
+    rules: Rules,
     host_header: HostHeader,
     token: Option<Token>,
     local_http2: bool,
@@ -78,6 +79,7 @@ impl Client {
             relay,
             claim: Claim::default(),
             public: None,
+            rules: Rules::default(),
             host_header: HostHeader::default(),
             token: None,
             local_http2: false,
@@ -123,6 +125,25 @@ impl Client {
     /// this says otherwise, and not the callers of the relay's API alone.
     pub const fn public(mut self, public: bool) -> Self {
         self.public = Some(public);
+        self
+    }
+
+    /// Which visitors the relay lets in:
+    ///
+    /// ```
+    /// # fn rules() -> Result<ggrok_client::Rules, ggrok_client::BadRules> {
+    /// use ggrok_client::{Logins, Rules};
+    ///
+    /// Ok(Rules {
+    ///     logins: Some(Logins::new(&["ana:a password".parse()?])?),
+    ///     networks: vec!["203.0.113.0/24".parse()?],
+    ///     paths: vec!["/webhooks".parse()?],
+    ///     ..Rules::default()
+    /// })
+    /// # }
+    /// ```
+    pub fn rules(mut self, rules: Rules) -> Self {
+        self.rules = rules;
         self
     }
 
@@ -199,6 +220,7 @@ impl Client {
         if let (Claim::Mirror(mirror), Some(public)) = (&mut config.claim, self.public) {
             mirror.public = public;
         }
+        config.rules = self.rules;
         config.host_header = self.host_header;
         config.token = self.token;
         config.local_http2 = self.local_http2;

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use ggrok_protocol::{Dialect, Limits};
+use ggrok_protocol::{Dialect, Limits, Rules};
 use rustls::pki_types::CertificateDer;
 
 use crate::{Claim, HostHeader, LocalAddress, RelayAddress, Upstream};
@@ -15,6 +15,8 @@ pub struct Config {
     pub relay: RelayAddress,
     /// What the relay is asked to serve.
     pub claim: Claim,
+    /// Which visitors the relay lets in. One that does not say that it keeps them all is not served.
+    pub rules: Rules,
     /// What requests are replayed against. Nothing that a relay sends changes it.
     pub upstream: Upstream,
     /// Which host the upstream is told.
@@ -48,6 +50,7 @@ impl Config {
         Self {
             relay,
             claim: Claim::default(),
+            rules: Rules::default(),
             upstream: upstream.into(),
             host_header: HostHeader::default(),
             local_http2: false,

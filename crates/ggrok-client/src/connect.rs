@@ -4,14 +4,14 @@ mod refusal;
 
 use std::time::Duration;
 
-use ggrok_protocol::Dialect;
+use ggrok_protocol::{Dialect, RULES_HEADER, Rules};
 use http::header::{AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL, USER_AGENT};
-use http::{Response, Uri};
+use http::{HeaderMap, HeaderValue, Response, Uri};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::proxy::{SocksV5, Tunnel};
 use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 use hyper_util::rt::TokioIo;
-use rustls::pki_types::ServerName;
+use rustls::pki_types::{CertificateDer, ServerName};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
@@ -25,7 +25,7 @@ use tokio_util::either::Either;
 use tower_service::Service;
 
 use crate::socket::Socket;
-use crate::{Config, ConnectError, reached, tls};
+use crate::{Config, ConnectError, RelayAddress, reached, tls};
 
 /// The connection to a relay, in the clear or encrypted.
 pub(crate) type Stream = Either<TcpStream, TlsStream<TcpStream>>;
@@ -41,28 +41,30 @@ pub(crate) struct Registered {
 /// Dials one relay, as often as it takes.
 pub(crate) struct Connector {
     config: Config,
+    /// The field that says the rules, where there are some.
+    rules: Option<HeaderValue>,
+    dialler: Dialler,
+}
+
+/// Opens connections to one relay.
+pub(crate) struct Dialler {
+    relay: RelayAddress,
     tls: Option<TlsConnector>,
     proxies: Matcher,
 }
 
 impl Connector {
-    /// Reads what a connection needs of the system: trusted certificates, and the environment's
-    /// `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY`.
+    /// Makes a connector, which needs the same as a [`Dialler`].
     pub(crate) fn new(config: Config) -> Result<Self, ConnectError> {
         if let Some(asked) = config.dialect.filter(|asked| !config.claim.speaks(*asked)) {
             let original = config.claim.original();
             return Err(ConnectError::Dialect { asked, original });
         }
-        let tls = if config.relay.is_secure() {
-            let connector = tls::connector(config.authorities.clone());
-            Some(connector.map_err(ConnectError::Roots)?)
-        } else {
-            None
-        };
+        let rules = Some(&config.rules).filter(|rules| !rules.is_empty());
         Ok(Self {
+            rules: rules.map(Rules::to_field).transpose()?,
+            dialler: Dialler::new(config.relay.clone(), config.authorities.clone())?,
             config,
-            tls,
-            proxies: Matcher::from_env(),
         })
     }
 
@@ -72,12 +74,25 @@ impl Connector {
         let (socket, answer) = registering
             .map_err(|_| ConnectError::TimedOut)?
             .map_err(|failure| self.meaning(failure))?;
+        self.check_receipt(answer.headers())?;
         let chosen = answer.headers().get(SEC_WEBSOCKET_PROTOCOL);
         Ok(Registered {
             socket: Socket::new(socket),
             dialect: Dialect::chosen(chosen, self.config.claim.original()),
             url: reached::url(&self.config, answer.headers())?,
         })
+    }
+
+    /// Whether the relay keeps the rules. Where it says nothing of them, the socket is closed before a
+    /// call is read from it.
+    fn check_receipt(&self, answer: &HeaderMap) -> Result<(), ConnectError> {
+        let receipt = self.rules.as_ref().map(Rules::receipt);
+        match receipt {
+            Some(receipt) if answer.get(RULES_HEADER) != Some(&receipt) => {
+                Err(ConnectError::RulesNotKept)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Registers by offering our own dialect, and without an offer where that is passed over.
@@ -102,38 +117,8 @@ impl Connector {
         }
     }
 
-    async fn dial(&self) -> Result<TcpStream, ConnectError> {
-        let relay = &self.config.relay;
-        let target = relay.uri().map_err(unreachable)?;
-        let mut direct = HttpConnector::new();
-        direct.enforce_http(false);
-        direct.set_nodelay(true);
-        // ggrok's own relay answers no pings, so the kernel has to find out that it is gone.
-        direct.set_keepalive(Some(KEEPALIVE));
-        let stream = match self
-            .proxies
-            .intercept(&target)
-            .filter(|_| !relay.is_loopback())
-        {
-            Some(proxy) => dial_through(&proxy, direct, target).await,
-            None => direct.call(target).await.map_err(unreachable),
-        };
-        stream.map(TokioIo::into_inner)
-    }
-
-    async fn encrypt(&self, stream: TcpStream) -> Result<Stream, ConnectError> {
-        let Some(tls) = &self.tls else {
-            return Ok(Either::Left(stream));
-        };
-        let host = self.config.relay.host();
-        let bare = host.trim_start_matches('[').trim_end_matches(']');
-        let name = ServerName::try_from(bare.to_owned()).map_err(unreachable)?;
-        Ok(Either::Right(tls.connect(name, stream).await?))
-    }
-
     async fn register(&self, offer: Dialect) -> Result<Handshake, Failure> {
-        let stream = self.dial().await?;
-        let stream = self.encrypt(stream).await?;
+        let stream = self.dialler.open().await?;
         let limit = self.config.limits.request_message(offer);
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER)
@@ -158,7 +143,65 @@ impl Connector {
             let bearer = format!("Bearer {}", token.reveal());
             request = request.with_header(AUTHORIZATION.as_str(), bearer);
         }
+        if let Some(rules) = self.rules.as_ref().and_then(|rules| rules.to_str().ok()) {
+            request = request.with_header(RULES_HEADER.as_str(), rules);
+        }
         Ok(request)
+    }
+}
+
+impl Dialler {
+    /// Reads what a connection needs of the system: trusted certificates, and the environment's
+    /// `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY`.
+    pub(crate) fn new(
+        relay: RelayAddress,
+        authorities: Vec<CertificateDer<'static>>,
+    ) -> Result<Self, ConnectError> {
+        let tls = if relay.is_secure() {
+            Some(tls::connector(authorities).map_err(ConnectError::Roots)?)
+        } else {
+            None
+        };
+        Ok(Self {
+            relay,
+            tls,
+            proxies: Matcher::from_env(),
+        })
+    }
+
+    /// Opens a connection. Cancel-safe.
+    pub(crate) async fn open(&self) -> Result<Stream, ConnectError> {
+        let stream = self.dial().await?;
+        self.encrypt(stream).await
+    }
+
+    async fn dial(&self) -> Result<TcpStream, ConnectError> {
+        let relay = &self.relay;
+        let target = relay.uri().map_err(unreachable)?;
+        let mut direct = HttpConnector::new();
+        direct.enforce_http(false);
+        direct.set_nodelay(true);
+        // ggrok's own relay answers no pings, so the kernel has to find out that it is gone.
+        direct.set_keepalive(Some(KEEPALIVE));
+        let stream = match self
+            .proxies
+            .intercept(&target)
+            .filter(|_| !relay.is_loopback())
+        {
+            Some(proxy) => dial_through(&proxy, direct, target).await,
+            None => direct.call(target).await.map_err(unreachable),
+        };
+        stream.map(TokioIo::into_inner)
+    }
+
+    async fn encrypt(&self, stream: TcpStream) -> Result<Stream, ConnectError> {
+        let Some(tls) = &self.tls else {
+            return Ok(Either::Left(stream));
+        };
+        let host = self.relay.host();
+        let bare = host.trim_start_matches('[').trim_end_matches(']');
+        let name = ServerName::try_from(bare.to_owned()).map_err(unreachable)?;
+        Ok(Either::Right(tls.connect(name, stream).await?))
     }
 }
 
@@ -223,7 +266,7 @@ fn through_proxy(error: impl std::error::Error) -> ConnectError {
     ))
 }
 
-fn unreachable(error: impl std::error::Error) -> ConnectError {
+pub(crate) fn unreachable(error: impl std::error::Error) -> ConnectError {
     ConnectError::Unreachable(chain(&error))
 }
 
@@ -238,10 +281,10 @@ fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-const AGENT: &str = concat!("ggrok-client/", env!("CARGO_PKG_VERSION"));
+pub(crate) const AGENT: &str = concat!("ggrok-client/", env!("CARGO_PKG_VERSION"));
 
 /// How long connecting may take, from the look-up of the name to the end of the handshake.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Silence after which the kernel asks whether the relay is still there.
 const KEEPALIVE: Duration = Duration::from_secs(30);

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use ggrok_protocol::Dialect;
+use ggrok_protocol::{BadRules, Dialect};
 use http::StatusCode;
 
 use crate::HostName;
@@ -58,6 +58,15 @@ pub enum ConnectError {
     /// The relay lets this client in, but not for this host.
     #[error("this relay serves its own host alone: it knows nothing of {0}")]
     OwnHostAlone(HostName),
+    /// The relay lets this client in, but not visitors as the rules say: it is an old one, or another.
+    #[error(
+        "this relay does not keep rules for visitors (a newer ggrok-server does): nothing is shown, \
+         rather than everything to everybody"
+    )]
+    RulesNotKept,
+    /// The rules cannot be said to a relay.
+    #[error("the rules for visitors cannot be kept: {0}")]
+    Rules(#[from] BadRules),
     /// What is asked for is not served in the one dialect that is to be spoken.
     #[error("{asked} is not spoken for what is asked for: use {original}, ggrok.v2 or none")]
     Dialect {
@@ -84,6 +93,8 @@ impl ConnectError {
             | Self::Roots(_)
             | Self::Refused(_)
             | Self::OwnHostAlone(_)
+            | Self::RulesNotKept
+            | Self::Rules(_)
             | Self::Dialect { .. } => true,
         }
     }

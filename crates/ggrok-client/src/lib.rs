@@ -21,6 +21,7 @@ mod reached;
 mod remote;
 mod run;
 mod serve;
+mod shares;
 mod socket;
 mod tasks;
 mod tls;
@@ -33,10 +34,13 @@ pub use client::{Builder, Client};
 pub use config::{Config, Token};
 pub use error::{ConnectError, RunError};
 pub use event::Event;
-pub use ggrok_protocol::{BadMirrorName, Dialect, Limits, MirrorName};
+pub use ggrok_protocol::{
+    BadMirrorName, BadRules, Dialect, Limits, Login, Logins, MirrorName, Network, PathPrefix, Rules,
+};
 pub use host_check::HostCheck;
 pub use host_header::{AppHost, BadHostHeader, HostHeader};
 pub use printable::printable;
 pub use remote::RemoteAddress;
 pub use run::run;
+pub use shares::{NewShare, Share, Shared, Shares, SharesError};
 pub use upstream::{LocalService, Upstream};

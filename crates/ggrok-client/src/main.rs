@@ -3,6 +3,7 @@
 mod cli;
 mod console;
 mod settings;
+mod share;
 mod shown;
 
 use std::env;
@@ -32,6 +33,7 @@ async fn main() -> ExitCode {
     };
     let result = match (cli.command, &cli.tunnel.proxy_server) {
         (Some(Command::Login { server, token }), _) => login(server, token),
+        (Some(Command::Share(args)), _) => return share::run(*args).await,
         (Some(Command::Config { action }), _) => config(action.unwrap_or(ConfigAction::Show)),
         (None, Some(server)) => save_server(server.clone()),
         (None, None) => return tunnel(&cli.tunnel).await,
@@ -92,13 +94,17 @@ async fn tunnel(args: &TunnelArgs) -> ExitCode {
 
 const fn exit_code(error: &RunError) -> u8 {
     match error {
-        RunError::Connect(ConnectError::NoRelay(_)) => 3,
-        RunError::Connect(ConnectError::Refused(_) | ConnectError::OwnHostAlone(_)) => 4,
-        RunError::Connect(
-            ConnectError::Certificate(_) | ConnectError::Roots(_) | ConnectError::NotTls(_),
-        ) => 5,
+        RunError::Connect(error) => connect_code(error),
         RunError::Replaced | RunError::Removed => 6,
-        RunError::Connect(_) => FAILED,
+    }
+}
+
+const fn connect_code(error: &ConnectError) -> u8 {
+    match error {
+        ConnectError::NoRelay(_) => 3,
+        ConnectError::Refused(_) | ConnectError::OwnHostAlone(_) | ConnectError::RulesNotKept => 4,
+        ConnectError::Certificate(_) | ConnectError::Roots(_) | ConnectError::NotTls(_) => 5,
+        _ => FAILED,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use ggrok_protocol::ADDRESS_HEADER;
 use http::uri::{Authority, PathAndQuery};
-use http::{HeaderMap, HeaderValue, Uri};
+use http::{HeaderMap, Uri};
 
 use crate::{Claim, Config, ConnectError, RelayAddress};
 
@@ -11,7 +11,7 @@ use crate::{Claim, Config, ConnectError, RelayAddress};
 pub(crate) fn url(config: &Config, answer: &HeaderMap) -> Result<String, ConnectError> {
     let relay = &config.relay;
     let told = answer.get(ADDRESS_HEADER);
-    if let Some(url) = told.and_then(|reference| resolve(relay, reference)) {
+    if let Some(url) = told.and_then(|reference| resolve(relay, reference.to_str().ok()?)) {
         return Ok(url);
     }
     match &config.claim {
@@ -22,8 +22,7 @@ pub(crate) fn url(config: &Config, answer: &HeaderMap) -> Result<String, Connect
 }
 
 /// Resolves a reference at the relay's own address; none where it is of another form.
-fn resolve(relay: &RelayAddress, reference: &HeaderValue) -> Option<String> {
-    let reference = reference.to_str().ok()?;
+pub(crate) fn resolve(relay: &RelayAddress, reference: &str) -> Option<String> {
     if reference.starts_with("//") {
         let uri: Uri = format!("{}:{reference}", relay.scheme()).parse().ok()?;
         let host = with_port(uri.authority()?, relay.port())?;
