@@ -38,7 +38,11 @@ mod refusals;
 mod registering;
 mod replay;
 mod requests_suite;
+#[cfg(target_os = "linux")]
+mod rules;
 mod secrets;
+#[cfg(target_os = "linux")]
+mod shares;
 mod smuggling;
 mod streaming;
 mod support;
