@@ -200,7 +200,7 @@ async fn a_revoked_link_is_over_at_once_and_what_it_opened_with_it() {
 #[tokio::test]
 async fn a_link_ends_with_its_time() {
     let programs = Programs::start(&["--links-only"]).await;
-    let link = programs.link(&["--for", "2s"]).await;
+    let link = programs.link(&["--for", "5s"]).await;
     assert_eq!(programs.visit("bob", &link, &[]).await, "200");
     eventually("the link ends", async || {
         (programs.visit("eve", &link, &[]).await == "410 link-over").then_some(())

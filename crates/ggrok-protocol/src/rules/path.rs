@@ -22,7 +22,7 @@ impl PathPrefix {
     }
 
     /// Whether the path of a request, without its query, is this one or below it, byte by byte, and
-    /// [plain](is_plain).
+    /// plain: no server reads other segments in it than another.
     #[must_use]
     pub fn contains(&self, path: &str) -> bool {
         let rest = path.strip_prefix(self.as_str());
