@@ -2,13 +2,12 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::metrics::{Metrics, Shed};
 
@@ -20,7 +19,8 @@ pub(crate) struct Door {
     /// kernel's queue.
     partings: Arc<Semaphore>,
     metrics: Metrics,
-    has_complained: AtomicBool,
+    /// When the system was last complained of.
+    complained: Mutex<Option<Instant>>,
 }
 
 /// What there is for a connection, until it is dropped.
@@ -39,7 +39,7 @@ impl Door {
             places: Arc::new(Semaphore::new(places)),
             partings: Arc::new(Semaphore::new(PARTINGS)),
             metrics,
-            has_complained: AtomicBool::new(false),
+            complained: Mutex::default(),
         }
     }
 
@@ -52,10 +52,7 @@ impl Door {
                 parting = acquire(&self.partings) => Room::Parting(parting),
             };
             match self.listener.accept().await {
-                Ok((stream, peer)) => {
-                    self.has_complained.store(false, Ordering::Relaxed);
-                    return (stream, peer, self.best(room));
-                }
+                Ok((stream, peer)) => return (stream, peer, self.best(room)),
                 Err(error) if is_the_peers(&error) => {}
                 Err(error) => {
                     self.complain(&error);
@@ -83,10 +80,13 @@ impl Door {
         }
     }
 
-    /// Says it once, and not at every attempt.
+    /// Says it once a minute, and not at every attempt.
     fn complain(&self, error: &io::Error) {
         self.metrics.counts().shed(Shed::Files);
-        if !self.has_complained.swap(true, Ordering::Relaxed) {
+        let complained = self.complained.lock();
+        let mut complained = complained.unwrap_or_else(PoisonError::into_inner);
+        if complained.is_none_or(|last| last.elapsed() >= COMPLAINTS) {
+            *complained = Some(Instant::now());
             tracing::error!(%error, "cannot accept connections; is the limit of open files reached?");
         }
     }
@@ -107,6 +107,9 @@ fn is_the_peers(error: &io::Error) -> bool {
 
 /// Connections at a time that are told that there is no place.
 const PARTINGS: usize = 64;
+
+/// How long after a complaint there is no other.
+const COMPLAINTS: Duration = Duration::from_secs(60);
 
 /// How long to wait before accepting again where the system has no resources for it.
 const PAUSE: Duration = Duration::from_millis(100);
