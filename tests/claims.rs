@@ -100,6 +100,27 @@ async fn clients_end_where_another_owner_was_first_and_where_the_owner_ends_them
 }
 
 #[tokio::test]
+async fn reserved_names_are_for_those_who_are_given_them() {
+    let setup = Setup::start(&["--domain", "tunnel.test"]).await;
+    for name in ["www", "api", "admin", "_acme", "xn--80ak6aa92e", "www.blog"] {
+        let (code, error) = setup.refused("k-ana", &["--name", name]).await;
+        assert_eq!(code, Some(4), "{name}");
+        assert!(error.contains("This name is reserved"), "{name}: {error}");
+    }
+    let (_client, _) = setup.client("k-ana", &["--name", "www2"]).await;
+    let (_client, _) = setup.client("k-ana", &["--host", "www.ana.test"]).await;
+    let tokens = fs::read_to_string(setup.tokens()).unwrap() + CLEO;
+    fs::write(setup.tokens(), tokens).unwrap();
+    eventually("her token is known", async || {
+        (setup.api("k-cleo", "/mirrors").await.status() == 200).then_some(())
+    })
+    .await;
+    let (_client, _) = setup.client("k-cleo", &["--name", "www"]).await;
+    let visitor = setup.visit("Host: www.tunnel.test", "/").await;
+    assert_eq!(visitor.text(), "the app");
+}
+
+#[tokio::test]
 async fn a_client_ends_when_its_token_is_revoked() {
     let setup = Setup::start(&[]).await;
     let (mut ana, _) = setup.client("k-ana", &["--name", "blog"]).await;
@@ -196,4 +217,12 @@ hosts = ["*.ana.test"]
 owner = "ben"
 sha256 = "84d0f0b0294023f97c56254e4fb4c590506881af6bfb0b7c31ffcf95167d9c31"
 names = ["*"]
+"#;
+
+const CLEO: &str = r#"
+[[token]]
+owner = "cleo"
+sha256 = "0946d4db39a58eabe422e1db276d6bd40b65cb34fd9e21450cf2679d9621592e"
+names = ["www"]
+hosts = ["www.tunnel.test"]
 "#;

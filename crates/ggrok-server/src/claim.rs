@@ -87,8 +87,8 @@ impl Claim {
         }
     }
 
-    /// Whether a grant allows it.
-    pub(crate) fn check(&self, grant: &Grant) -> Result<(), RelayError> {
+    /// Whether a grant allows it, at a relay that may have a domain.
+    pub(crate) fn check(&self, grant: &Grant, domain: Option<&Host>) -> Result<(), RelayError> {
         let (allowed, host) = match self {
             Self::Host { host, .. } => (grant.allows_host(host), Some(host)),
             Self::Mirror { name, host } => (grant.allows_name(name), host.as_ref()),
@@ -98,6 +98,10 @@ impl Claim {
         }
         if host.is_some_and(|host| grant.is_denied(host)) {
             return Err(RelayError::Taken);
+        }
+        let is_reserved = |host: &Host| domain.is_some_and(|domain| domain.reserves(host));
+        if host.is_some_and(|host| is_reserved(host) && !grant.names_host(host)) {
+            return Err(RelayError::Reserved);
         }
         Ok(())
     }

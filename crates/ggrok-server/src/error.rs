@@ -46,6 +46,8 @@ pub(crate) enum RelayError {
     NotYours,
     #[error("another owner has this host")]
     Taken,
+    #[error("the name is reserved in the relay's domain")]
+    Reserved,
     #[error("the registration has no valid name")]
     BadName,
     #[error("the relay has as much to do as it may")]
@@ -196,6 +198,8 @@ impl RelayError {
                 "Your token does not allow this host or name. The relay's operator can allow it in the file of tokens."),
             Self::Taken => (S::CONFLICT, "taken",
                 "This host belongs to another owner. Choose another host or name."),
+            Self::Reserved => (S::CONFLICT, "reserved",
+                "This name is reserved. The relay's operator can give it to you by its whole host in the file of tokens."),
             Self::BadName => (S::BAD_REQUEST, "bad-name",
                 "A mirror registers with ?name=NAME, and a name has 1 to 63 of a-z, 0-9, '-', '.' and '_'."),
             Self::Overloaded => (S::SERVICE_UNAVAILABLE, "overloaded",

@@ -105,6 +105,12 @@ impl Grant {
         any(&self.hosts, host.as_str())
     }
 
+    /// Whether it is granted this very host, and not one of many by a pattern.
+    pub(crate) fn names_host(&self, host: &Host) -> bool {
+        let mut exact = self.hosts.iter().filter_map(Pattern::exact);
+        exact.any(|named| named == host.as_str())
+    }
+
     /// Whether a host is kept for other owners.
     pub(crate) fn is_denied(&self, host: &Host) -> bool {
         let keepers = self.reserved.iter();

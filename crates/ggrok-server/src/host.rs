@@ -57,7 +57,30 @@ impl Host {
     pub(crate) fn of_name(&self, name: &MirrorName) -> Result<Self, BadHost> {
         Self::parse(&format!("{name}.{self}"))
     }
+
+    /// Whether people take a host of this domain for the domain's own, as they do `www`, or cannot tell
+    /// it from another, as with names in other scripts.
+    pub(crate) fn reserves(&self, host: &Self) -> bool {
+        let name = host.0.strip_suffix(self.as_str());
+        let name = name.and_then(|name| name.strip_suffix('.'));
+        name.is_some_and(|name| name.split('.').any(is_reserved))
+    }
 }
+
+fn is_reserved(label: &str) -> bool {
+    RESERVED.contains(&label) || label.starts_with('_') || label.starts_with("xn--")
+}
+
+/// Besides the web's own, those by which programs look for services of a domain.
+const RESERVED: [&str; 7] = [
+    "admin",
+    "api",
+    "autoconfig",
+    "autodiscover",
+    "mail",
+    "wpad",
+    "www",
+];
 
 /// Reads a host, with or without a port.
 impl FromStr for Host {

@@ -70,7 +70,7 @@ async fn admit(
     }
     let grant = app.authenticate(&app.config.access, head).await?;
     let claim = claim(app, head)?;
-    claim.check(&grant)?;
+    claim.check(&grant, app.config.domain.as_ref())?;
     let (rules, receipt) = rules(head)?;
     let upgrade = upgrade.map_err(|_| RelayError::NotWebSocket)?;
     let offers = Dialect::ALL
