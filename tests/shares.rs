@@ -544,3 +544,44 @@ async fn an_open_relay_makes_no_links() {
     let listed = ask(relay.address, "GET /_ggrok/shares", "").await;
     assert_eq!((listed.status(), listed.error()), (403, Some("open-relay")));
 }
+
+#[tokio::test]
+async fn a_name_is_shared_at_its_host_while_its_client_is_away_too() {
+    let relay = Relay::with(|config| {
+        owners(config);
+        config.domain = Some("example".parse().unwrap());
+    })
+    .await;
+    let origin = Origin::start(ok).await;
+    let mut settings = config(&relay, &origin);
+    settings.claim = ggrok_client::Claim::Mirror(ggrok_client::Mirror::new("app".parse().unwrap()));
+    settings.token = ggrok_client::Token::new("k-ana");
+    let client = Client::ready(settings).await;
+    let share = async |token| {
+        let answer = make(
+            relay.address,
+            token,
+            &json!({ "name": "app", "seconds": 60 }),
+            "",
+        )
+        .await;
+        // A refusal is told in words.
+        let link: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+        (answer.status(), link["host"].clone(), link["open"].clone())
+    };
+    // Without rules everybody is let in, and the owner is told so.
+    assert_eq!(
+        share("k-ana").await,
+        (201, json!("app.example"), json!(true))
+    );
+    assert_eq!(share("k-bob").await.0, 404);
+    client.stop().await.unwrap();
+    eventually("the client is away", async || {
+        (relay.tunnels().await == 0).then_some(())
+    })
+    .await;
+    assert_eq!(
+        share("k-ana").await,
+        (201, json!("app.example"), Value::Null)
+    );
+}
