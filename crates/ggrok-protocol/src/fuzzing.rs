@@ -8,7 +8,8 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
-use http::{Method, Request, Response};
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TE, TRANSFER_ENCODING};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
 use http_body_util::{BodyExt, Full};
 use tokio::task::JoinSet;
 use tokio::time::{Duration, timeout};
@@ -16,7 +17,7 @@ use tokio::time::{Duration, timeout};
 use self::memory::{End, ends};
 use crate::unary::Codec;
 use crate::v2::{self, Frame};
-use crate::{Arrival, Dialect, Incoming, Limits, Message, Tunnel, accept, open};
+use crate::{Arrival, Dialect, Incoming, Limits, Message, Tunnel, accept, open, remove_hop_by_hop};
 
 /// A frame that is read and written again is the same frame.
 pub fn frame(data: &[u8]) {
@@ -55,6 +56,43 @@ fn reread_envelope(codec: Codec, message: &[u8]) {
             .expect("we wrote it");
         assert_eq!((again.headers(), again.body()), (&head.headers, &body));
     }
+}
+
+/// Fields, one a line, that are carried arrive as they are in every dialect that carries them, and
+/// what concerns one hop is not carried.
+pub fn fields(data: &[u8]) {
+    let lines = data.split(|byte| *byte == b'\n');
+    let mut headers: HeaderMap = lines.filter_map(field).collect();
+    let named = headers.get_all(CONNECTION).iter();
+    let named: Vec<HeaderName> = named
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
+        .filter(|name| ![HOST, CONTENT_LENGTH, TE].contains(name))
+        .collect();
+    remove_hop_by_hop(&mut headers);
+    for name in named.iter().chain(&[CONNECTION, TRANSFER_ENCODING]) {
+        assert!(!headers.contains_key(name), "{name} went on");
+    }
+    let once = headers.clone();
+    remove_hop_by_hop(&mut headers);
+    assert_eq!(headers, once);
+
+    let mut response = Response::new(());
+    *response.headers_mut() = headers;
+    let (head, ()) = response.into_parts();
+    v2::carry(&head);
+    for codec in [Codec::Ggrok, Codec::MagicMirror] {
+        if let Ok(message) = codec.encode_response(&head, &Bytes::new()) {
+            reread_envelope(codec, message.as_bytes());
+        }
+    }
+}
+
+fn field(line: &[u8]) -> Option<(HeaderName, HeaderValue)> {
+    let colon = line.iter().position(|byte| *byte == b':')?;
+    let name = HeaderName::from_bytes(&line[..colon]).ok()?;
+    let value = HeaderValue::from_bytes(line[colon + 1..].trim_ascii()).ok()?;
+    Some((name, value))
 }
 
 /// A session survives a hostile peer and any use of its handles, and ends with its WebSocket.
@@ -205,6 +243,11 @@ mod tests {
     #[test]
     fn replays_the_corpus_of_envelopes() {
         replay("envelope", super::envelope);
+    }
+
+    #[test]
+    fn replays_the_corpus_of_fields() {
+        replay("fields", super::fields);
     }
 
     #[test]

@@ -30,7 +30,7 @@ mod window;
 #[cfg(any(test, fuzzing))]
 pub(crate) use frame::Frame;
 #[cfg(any(test, fuzzing))]
-pub(crate) use head::reread as reread_heads;
+pub(crate) use head::{carry, reread as reread_heads};
 
 pub(crate) use client::{Answer, Arrivals, accept};
 pub(crate) use relay::{Line, open};

@@ -138,8 +138,8 @@ async fn let_in(
 }
 
 /// The head of the request that goes to the app. It takes the fields of the visitor's with it.
-fn head(
-    request: &mut Request<Body>,
+pub(crate) fn head<B>(
+    request: &mut Request<B>,
     peer: Option<IpAddr>,
     id: RequestId,
     config: &Config,

@@ -51,6 +51,8 @@ mod door;
 mod error;
 mod event;
 mod forwarded;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod gate;
 mod grant;
 mod host;

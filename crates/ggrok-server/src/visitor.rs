@@ -21,6 +21,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 use tokio_io_timeout::TimeoutStream;
@@ -32,7 +33,7 @@ use crate::error::RelayError;
 use crate::host::Host;
 use crate::metrics::Desk;
 use crate::place::Place;
-use crate::stream::{self, Departure, VisitorStream};
+use crate::stream;
 use crate::{call, pages};
 
 /// Who sent a request, and for whom: what the rest of the relay knows of its origin.
@@ -62,7 +63,7 @@ pub(crate) async fn serve(
 ) {
     let (mut stream, departure) = stream::watched(stream);
     if !app.config.http2 {
-        return http1(stream, departure, peer, app, pages, draining).await;
+        return http1(stream, departure.wait(), peer, app, pages, draining).await;
     }
     let stopped = async {
         draining.cancelled().await;
@@ -74,16 +75,16 @@ pub(crate) async fn serve(
     };
     match begun {
         Ok(Ok(true)) => http2::serve(stream, peer, app, pages, draining).await,
-        Ok(Ok(false)) => http1(stream, departure, peer, app, pages, draining).await,
+        Ok(Ok(false)) => http1(stream, departure.wait(), peer, app, pages, draining).await,
         Ok(Err(error)) => tracing::debug!(%peer, %error, "a visitor's connection failed"),
         Err(_) => tracing::debug!(%peer, "a visitor said nothing"),
     }
 }
 
-/// Serves a visitor's connection in HTTP/1.
-async fn http1(
-    stream: VisitorStream,
-    departure: Departure,
+/// Serves a visitor's connection in HTTP/1, until its end or until `departure` is done.
+pub(crate) async fn http1(
+    stream: impl AsyncRead + AsyncWrite + Send + 'static,
+    departure: impl Future<Output = ()>,
     peer: IpAddr,
     app: Arc<App>,
     pages: Router,
@@ -133,7 +134,7 @@ async fn http1(
         biased;
         ended = serving => ended,
         // hyper would see it no sooner than somebody reads on in the request's body.
-        () = departure.wait() => Ok(()),
+        () = departure => Ok(()),
     };
     if let Err(error) = ended {
         // Visitors leave, time out and send nonsense all day; none of that is ours to act on.
@@ -173,7 +174,7 @@ async fn answer(
 
 /// Reads the host of a request and brings its target into origin form, once and for all: what is
 /// routed is what is forwarded.
-fn admit<B>(request: &mut Request<B>, head_limit: usize) -> Result<Host, RelayError> {
+pub(crate) fn admit<B>(request: &mut Request<B>, head_limit: usize) -> Result<Host, RelayError> {
     if request.version() == Version::HTTP_2 {
         http2::into_http1(request)?;
     }

@@ -226,6 +226,13 @@ pub(crate) fn reread(data: &[u8]) {
     }
 }
 
+/// A head that is written is read as it was.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn carry(head: &response::Parts) {
+    let (read, upgrade) = decode_response(&encode_response(head, None)).expect("we wrote it");
+    assert_eq!((read.headers(), upgrade), (&head.headers, None));
+}
+
 #[cfg(test)]
 mod tests {
     use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
