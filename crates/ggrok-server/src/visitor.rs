@@ -257,8 +257,9 @@ fn bring_into_origin_form<B>(request: &mut Request<B>) -> Result<(), RelayError>
             let path = format!("/{}", path.as_str());
             PathAndQuery::try_from(path).map_err(|_| RelayError::BadTarget)?
         }
-        Some(path) => path.clone(),
-        None => PathAndQuery::from_static("/"),
+        // `http://host#fragment` has one that reads as "/" and makes a target without a path.
+        Some(path) if path.as_str() != "/" => path.clone(),
+        _ => PathAndQuery::from_static("/"),
     };
     *request.uri_mut() = Uri::from(path);
     request.headers_mut().insert(HOST, host);
