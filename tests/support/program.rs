@@ -3,6 +3,7 @@
 use std::env;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Output, Stdio};
+use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader, Lines};
 use tokio::process::{Child, Command};
@@ -70,22 +71,32 @@ impl Program {
         line.unwrap_or_else(|_| panic!("no line with {text:?} in time"))
     }
 
+    /// Its id. It must not have ended.
+    pub fn id(&self) -> u32 {
+        self.child.id().expect("the program has ended")
+    }
+
     /// Sends a signal by its name, like TERM.
     pub async fn signal(&self, name: &str) {
-        let id = self.child.id().expect("the program has ended").to_string();
+        let id = self.id().to_string();
         let sent = Command::new("kill").args(["-s", name, &id]).status();
         assert!(sent.await.unwrap().success());
     }
 
     /// Waits until the program has ended.
     pub async fn ended(&mut self) -> ExitStatus {
-        let ended = timeout(PATIENCE, self.child.wait()).await;
+        self.ended_within(PATIENCE).await
+    }
+
+    /// Waits so long until the program has ended.
+    pub async fn ended_within(&mut self, patience: Duration) -> ExitStatus {
+        let ended = timeout(patience, self.child.wait()).await;
         ended.expect("the program did not end").unwrap()
     }
 
     /// The number of its open files.
     pub fn open_files(&self) -> usize {
-        let id = self.child.id().expect("the program has ended");
+        let id = self.id();
         std::fs::read_dir(format!("/proc/{id}/fd")).unwrap().count()
     }
 
@@ -120,7 +131,7 @@ impl Program {
 
     /// The KiB of memory that are its own and not swapped out.
     pub fn memory(&self) -> usize {
-        let id = self.child.id().expect("the program has ended");
+        let id = self.id();
         let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap();
         let line = status.lines().find(|line| line.starts_with("VmRSS:"));
         let size = line.and_then(|line| line.split_whitespace().nth(1));
@@ -167,10 +178,14 @@ pub fn installed(program: &str) -> bool {
     found
 }
 
-/// `cargo test --workspace` builds the programs beside the tests.
+/// `cargo test --workspace` builds the programs beside the tests, which are in a directory of their
+/// own there.
 fn path(name: &str) -> PathBuf {
     let tests = env::current_exe().unwrap();
-    let directory = tests.parent().and_then(|deps| deps.parent()).unwrap();
+    let mut directory = tests.parent().unwrap();
+    if directory.ends_with("deps") {
+        directory = directory.parent().unwrap();
+    }
     let path = directory.join(format!("{name}{}", env::consts::EXE_SUFFIX));
     assert!(
         path.exists(),

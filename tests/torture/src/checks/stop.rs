@@ -1,0 +1,78 @@
+//! A relay that is asked to stop: what runs is finished, what has no end is closed, and it is gone in
+//! time.
+
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::{Instant, sleep};
+
+use crate::check::{Findings, Tier};
+use crate::ledger::Ending;
+use crate::scene::Scene;
+use crate::visitor::{Ask, Door};
+
+/// Running answers, an event stream and a WebSocket, and three SIGTERMs.
+pub async fn check(tier: Tier) -> Findings {
+    let grace = tier.of("4s", "25s");
+    let mut scene = Scene::start("ggrok.v2", &["--grace-period", grace]).await;
+    let running = tier.of(10, 50);
+    let pause = Duration::from_secs(tier.of(2, 10));
+    let mut answers = JoinSet::new();
+    for _ in 0..running {
+        let (door, ledger) = (scene.door.clone(), scene.ledger.clone());
+        answers.spawn(async move { door.ask(&ledger, Ask::slow(20_000, pause)).await });
+    }
+    let events = endless(&scene.door, "GET /events HTTP/1.1\r\n").await;
+    let upgraded = endless(&scene.door, UPGRADE).await;
+    sleep(Duration::from_millis(500)).await;
+    let asked = Instant::now();
+    for _ in 0..3 {
+        scene.relay.program.signal("TERM").await;
+        sleep(Duration::from_millis(100)).await;
+    }
+    let status = scene
+        .relay
+        .program
+        .ended_within(Duration::from_secs(60))
+        .await;
+    let gone = asked.elapsed().as_secs_f64();
+    let mut whole = 0;
+    while let Some(ending) = answers.join_next().await {
+        whole += usize::from(ending.expect("visitors do not panic") == Ending::Whole);
+    }
+    let closed = events.await.is_ok_and(|whole| !whole) && upgraded.await.is_ok();
+
+    let mut idle = Scene::start("ggrok.v2", &[]).await;
+    let asked = Instant::now();
+    idle.relay.program.signal("TERM").await;
+    idle.relay.program.ended().await;
+    let idle = asked.elapsed().as_secs_f64();
+    Findings::new(tier)
+        .count("answers whole", whole, running)
+        .count("violations", scene.violations(), 0)
+        .hold("event stream and WebSocket are closed visibly", closed)
+        .hold("it ends with 0", status.success())
+        .most("gone within s", gone, 26.0)
+        .most("gone within s when idle", idle, 1.0)
+        .tell(format!("grace period {grace}, 3 SIGTERMs"))
+}
+
+const UPGRADE: &str = "GET /socket HTTP/1.1\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\
+    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+
+/// Opens something without an end. It waits for its start, and then tells whether its end looked whole.
+async fn endless(door: &Door, head: &str) -> JoinHandle<bool> {
+    let mut stream = TcpStream::connect(door.address).await.unwrap();
+    let request = format!("{head}Host: {}\r\n\r\n", door.host);
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut got = vec![0; 4096];
+    let read = stream.read(&mut got).await.unwrap();
+    assert!(read > 0, "nothing came");
+    got.truncate(read);
+    tokio::spawn(async move {
+        stream.read_to_end(&mut got).await.ok();
+        got.ends_with(b"\r\n0\r\n\r\n")
+    })
+}
