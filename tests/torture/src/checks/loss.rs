@@ -18,8 +18,8 @@ use crate::visitor::{Ask, Door};
 /// Where some of the tunnel's packets are lost, requests take longer, and that is all.
 pub async fn check(tier: Tier) -> Findings {
     let name = format!("ggrok-torture-{}", std::process::id());
-    if !succeeds("ip", &["netns", "add", &name]).await {
-        let why = "not run: this machine allows no network namespaces (ip netns add)";
+    if !succeeds("nft", &["--version"]).await || !succeeds("ip", &["netns", "add", &name]).await {
+        let why = "not run: it needs nft, and leave to make a network namespace (ip netns add)";
         return Findings::new(tier).tell(why);
     }
     let namespace = ["netns", "exec", &name];
@@ -81,8 +81,8 @@ async fn inside(namespace: &[&str], percent: u32, tier: Tier) -> Seen {
 }
 
 async fn succeeds(program: &str, args: &[&str]) -> bool {
-    let status = Command::new(program).args(args).status().await;
-    status.is_ok_and(|status| status.success())
+    let told = Command::new(program).args(args).output().await;
+    told.is_ok_and(|told| told.status.success())
 }
 
 /// The variable by which this process is told that it is in the namespace: percent, and seconds.
