@@ -10,6 +10,8 @@ mod hostile;
 mod kills;
 mod logs;
 pub mod loss;
+mod many;
+mod soak;
 mod speed;
 mod stop;
 mod takeover;
@@ -56,7 +58,12 @@ pub fn all() -> Vec<Check> {
         check!("17", "saturation", speed::saturation),
         check!("18", "large bodies", speed::bulk),
         check!("19", "1,000 requests at a time", speed::at_once),
+        check!("20", "200 tunnels", many::tunnels),
+        check!("21", "500 upgraded connections", many::upgrades),
+        check!("22", "fairness", many::fairness),
         check!("23", "a slow reader", speed::slow_reader),
+        check!("24", "soak", soak::check).waits(),
+        check!("25", "three times saturation", many::overload),
         check!("31", "slow and silent visitors", crowd::check).fast(),
         check!("32", "hostile client and relay", hostile::check)
             .fast()

@@ -74,6 +74,7 @@ struct Request {
     upload: usize,
     websocket_key: Option<String>,
     is_stream: bool,
+    is_bulk: bool,
 }
 
 impl Request {
@@ -114,6 +115,7 @@ impl Request {
             upload,
             websocket_key,
             is_stream: target == "/events",
+            is_bulk: target == "/bulk",
         }))
     }
 
@@ -126,6 +128,9 @@ impl Request {
     async fn answer(&self, stream: &mut BufReader<TcpStream>) -> anyhow::Result<()> {
         if self.is_stream {
             return events(stream).await;
+        }
+        if self.is_bulk {
+            return bulk(stream).await;
         }
         if self.websocket_key.is_some() {
             return echo(stream).await;
@@ -154,6 +159,16 @@ async fn events(stream: &mut BufReader<TcpStream>) -> anyhow::Result<()> {
     loop {
         stream.write_all(b"b\r\ndata: tick\n\r\n").await?;
         sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// As many bytes as anybody takes.
+async fn bulk(stream: &mut BufReader<TcpStream>) -> anyhow::Result<()> {
+    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", 1_u64 << 40);
+    stream.write_all(head.as_bytes()).await?;
+    let letters = content(0, 64 << 10);
+    loop {
+        stream.write_all(&letters).await?;
     }
 }
 

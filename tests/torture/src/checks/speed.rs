@@ -14,13 +14,13 @@ use crate::scene::Scene;
 use crate::visitor::{Ask, Door};
 
 /// A connection that stays open between requests.
-struct Kept {
+pub struct Kept {
     stream: BufReader<TcpStream>,
     host: String,
 }
 
 impl Kept {
-    async fn open(door: &Door) -> Self {
+    pub async fn open(door: &Door) -> Self {
         let stream = TcpStream::connect(door.address).await.unwrap();
         stream.set_nodelay(true).unwrap();
         let (stream, host) = (BufReader::new(stream), door.host.clone());
@@ -28,7 +28,7 @@ impl Kept {
     }
 
     /// Asks for so many bytes, and returns how long the answer took; nothing where it was not whole.
-    async fn get(&mut self, length: usize) -> Option<Duration> {
+    pub async fn get(&mut self, length: usize) -> Option<Duration> {
         let asked = Instant::now();
         let request = format!("GET /0/{length}/0 HTTP/1.1\r\nHost: {}\r\n\r\n", self.host);
         self.stream.write_all(request.as_bytes()).await.ok()?;
@@ -100,8 +100,8 @@ pub async fn saturation(tier: Tier) -> Findings {
         address: scene.origin.address,
         host: "local".to_owned(),
     };
-    let (straight, _) = rate(&direct).await;
-    let (through, errors) = rate(&scene.door).await;
+    let (straight, _) = rate(&direct, 64).await;
+    let (through, errors) = rate(&scene.door, 64).await;
     Findings::new(tier)
         .count("errors", errors, 0)
         .least("requests/s", through, 4000.0)
@@ -111,12 +111,13 @@ pub async fn saturation(tier: Tier) -> Findings {
         ))
 }
 
-async fn rate(door: &Door) -> (f64, usize) {
+/// Whole answers a second that so many visitors get, and how many failed.
+pub async fn rate(door: &Door, visitors: usize) -> (f64, usize) {
     let span = Duration::from_secs(15);
-    let mut visitors = JoinSet::new();
-    for _ in 0..64 {
+    let mut running = JoinSet::new();
+    for _ in 0..visitors {
         let door = door.clone();
-        visitors.spawn(async move {
+        running.spawn(async move {
             let mut kept = Kept::open(&door).await;
             let (started, mut got, mut errors) = (Instant::now(), 0_u32, 0);
             while started.elapsed() < span {
@@ -131,7 +132,7 @@ async fn rate(door: &Door) -> (f64, usize) {
             (got, errors)
         });
     }
-    let counts = visitors.join_all().await;
+    let counts = running.join_all().await;
     let got: u32 = counts.iter().map(|(got, _)| got).sum();
     let errors = counts.iter().map(|(_, errors)| errors).sum();
     (f64::from(got) / span.as_secs_f64(), errors)
