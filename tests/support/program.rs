@@ -71,11 +71,6 @@ impl Program {
         line.unwrap_or_else(|_| panic!("no line with {text:?} in time"))
     }
 
-    /// Its id. It must not have ended.
-    pub fn id(&self) -> u32 {
-        self.child.id().expect("the program has ended")
-    }
-
     /// Sends a signal by its name, like TERM.
     pub async fn signal(&self, name: &str) {
         let id = self.id().to_string();

@@ -33,7 +33,7 @@ use crate::error::RelayError;
 use crate::host::Host;
 use crate::metrics::Desk;
 use crate::place::Place;
-use crate::stream;
+use crate::stream::{self, Departure, VisitorStream};
 use crate::{call, pages};
 
 /// Who sent a request, and for whom: what the rest of the relay knows of its origin.
@@ -63,7 +63,7 @@ pub(crate) async fn serve(
 ) {
     let (mut stream, departure) = stream::watched(stream);
     if !app.config.http2 {
-        return http1(stream, departure.wait(), peer, app, pages, draining).await;
+        return http1_to_its_end(stream, departure, peer, app, pages, draining).await;
     }
     let stopped = async {
         draining.cancelled().await;
@@ -75,10 +75,29 @@ pub(crate) async fn serve(
     };
     match begun {
         Ok(Ok(true)) => http2::serve(stream, peer, app, pages, draining).await,
-        Ok(Ok(false)) => http1(stream, departure.wait(), peer, app, pages, draining).await,
+        Ok(Ok(false)) => http1_to_its_end(stream, departure, peer, app, pages, draining).await,
         Ok(Err(error)) => tracing::debug!(%peer, %error, "a visitor's connection failed"),
         Err(_) => tracing::debug!(%peer, "a visitor said nothing"),
     }
+}
+
+/// Serves a visitor's connection in HTTP/1, and lets its last answer arrive.
+async fn http1_to_its_end(
+    stream: VisitorStream,
+    departure: Departure,
+    peer: IpAddr,
+    app: Arc<App>,
+    pages: Router,
+    draining: CancellationToken,
+) {
+    let stopping = draining.clone();
+    http1(stream, departure.wait(), peer, app, pages, draining).await;
+    let quiet = if stopping.is_cancelled() {
+        LAST_WORDS
+    } else {
+        QUIET
+    };
+    departure.linger(quiet).await;
 }
 
 /// Serves a visitor's connection in HTTP/1, until its end or until `departure` is done.
@@ -140,12 +159,6 @@ pub(crate) async fn http1(
         // Visitors leave, time out and send nonsense all day; none of that is ours to act on.
         tracing::debug!(%peer, %error, "a visitor's connection failed");
     }
-    let quiet = if draining.is_cancelled() {
-        LAST_WORDS
-    } else {
-        QUIET
-    };
-    departure.linger(quiet).await;
 }
 
 async fn answer(
