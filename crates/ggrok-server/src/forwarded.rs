@@ -217,22 +217,6 @@ mod tests {
     }
 
     #[test]
-    fn knows_the_visitor_by_the_outermost_trusted_hop() {
-        let visitor = |value: &str, hops| {
-            let headers = [(super::FOR, value.parse().unwrap())].into_iter().collect();
-            let peer = "10.0.0.9".parse().ok();
-            super::visitor(&headers, peer, hops).unwrap().to_string()
-        };
-        let two = "6.6.6.6, 192.0.2.7, 198.51.100.2";
-        assert_eq!(visitor(two, 0), "10.0.0.9");
-        assert_eq!(visitor(two, 1), "198.51.100.2");
-        assert_eq!(visitor(two, 2), "192.0.2.7");
-        assert_eq!(visitor("6.6.6.6, [2001:db8::1]:443", 1), "2001:db8::1");
-        assert_eq!(visitor("6.6.6.6, [2001:db8::1]", 1), "2001:db8::1");
-        assert_eq!(visitor("6.6.6.6, unknown", 1), "10.0.0.9");
-    }
-
-    #[test]
     fn takes_addresses_alone_for_addresses() {
         let hidden = [
             ("host", "a"),
