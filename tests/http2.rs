@@ -681,11 +681,7 @@ async fn resets_a_stream_whose_visitor_takes_nothing_and_no_other() {
 
 #[tokio::test]
 async fn waits_for_no_visitor_who_is_mute_before_it_stops() {
-    let mut relay = Relay::with(|config| {
-        config.http2 = true;
-        config.grace_period = Duration::from_secs(3600);
-    })
-    .await;
+    let mut relay = relay().await;
     let mut mute = Frames::connect(relay.address).await;
     mute.next_of(&[crate::support::SETTINGS]).await;
     let stopped = timeout(PATIENCE, relay.stop()).await;

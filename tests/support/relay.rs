@@ -42,6 +42,8 @@ impl Relay {
         let mut config = Config::new(Access::open(), 0);
         // Scenarios that have no client do not wait for one.
         config.settling_time = Duration::ZERO;
+        // One that waits for what never ends is to be noticed.
+        config.grace_period = Duration::from_secs(3600);
         change(&mut config);
         let (shutdown, stop) = oneshot::channel();
         let task = tokio::spawn(serve(listener, config, async { stop.await.unwrap() }));
