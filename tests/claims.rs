@@ -109,8 +109,8 @@ async fn reserved_names_are_for_those_who_are_given_them() {
     }
     let (_client, _) = setup.client("k-ana", &["--name", "www2"]).await;
     let (_client, _) = setup.client("k-ana", &["--host", "www.ana.test"]).await;
-    let (_client, _) = setup.client("k-cleo", &["--name", "www"]).await;
-    let visitor = setup.visit("Host: www.tunnel.test", "/").await;
+    let (_client, _) = setup.client("k-cleo", &["--name", "mail"]).await;
+    let visitor = setup.visit("Host: mail.tunnel.test", "/").await;
     assert_eq!(visitor.text(), "the app");
 }
 
@@ -204,8 +204,8 @@ const TOKENS: &str = r#"
 [[token]]
 owner = "cleo"
 sha256 = "0946d4db39a58eabe422e1db276d6bd40b65cb34fd9e21450cf2679d9621592e"
-names = ["www"]
-hosts = ["www.tunnel.test"]
+names = ["mail"]
+hosts = ["mail.tunnel.test"]
 
 [[token]]
 owner = "ana"
