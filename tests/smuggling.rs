@@ -54,7 +54,7 @@ impl Ground {
 }
 
 /// When the relay gives up a visitor who says no more: long enough for a busy machine.
-const STALLED: Duration = Duration::from_secs(3);
+const STALLED: Duration = Duration::from_secs(8);
 
 /// Attacks that are under way at a time.
 const AT_ONCE: usize = 48;
