@@ -22,10 +22,7 @@ impl Console {
         let (lines, queued) = mpsc::sync_channel::<String>(QUEUE);
         let (done, written) = mpsc::channel();
         thread::spawn(move || {
-            for line in queued {
-                // Where standard output is closed there is nobody to tell.
-                writeln!(anstream::stdout(), "{line}").ok();
-            }
+            write(&queued);
             done.send(()).ok();
         });
         Self { lines, written }
@@ -46,8 +43,28 @@ impl Console {
     }
 }
 
+/// Writes lines until no more can come. All that wait are one write, and while this thread rests no
+/// line has to wake it: under load that would cost more than the call that the line is of.
+fn write(queued: &Receiver<String>) {
+    let mut stdout = anstream::stdout();
+    while let Ok(mut lines) = queued.recv() {
+        lines.push('\n');
+        for line in queued.try_iter().take(QUEUE) {
+            lines.push_str(&line);
+            lines.push('\n');
+        }
+        // Where standard output is closed there is nobody to tell.
+        stdout.write_all(lines.as_bytes()).ok();
+        stdout.flush().ok();
+        thread::sleep(REST);
+    }
+}
+
 /// Lines that may wait to be written.
-const QUEUE: usize = 1024;
+const QUEUE: usize = 4096;
+
+/// Shorter than anybody sees, and long enough to gather lines.
+const REST: Duration = Duration::from_millis(20);
 
 /// An event as a line for a person.
 pub(crate) fn text(event: &Event) -> String {
