@@ -21,6 +21,15 @@ use crate::upload::Upload;
 use crate::{Config, Tunnel};
 use crate::{max_forwards, response, upgrade};
 
+/// Where a request came from.
+#[derive(Clone, Copy)]
+struct Who {
+    /// Who is at the other end of its connection: a visitor, or a router of ours.
+    peer: Option<IpAddr>,
+    /// The visitor, as far as the trusted hops tell.
+    visitor: Option<IpAddr>,
+}
+
 /// Answers a request with the app's response, or with the reason why there is none.
 pub(crate) async fn answer(
     app: &App,
@@ -33,10 +42,11 @@ pub(crate) async fn answer(
     let (method, path) = (request.method(), request.uri().path());
     let span = tracing::debug_span!("call", %id, %method, path);
     let mut meter = Meter::new(&app.config.metrics);
+    let visitor = forwarded::visitor(request.headers(), peer, app.config.trusted_hops);
+    let who = Who { peer, visitor };
     let answering = async {
-        let admitted = admit(app, place, peer, &request, &mut meter);
-        let called = match admitted {
-            Ok(()) => call(app, place, peer, id, &meter, request).await,
+        let called = match admit(app, place, who, &mut meter) {
+            Ok(()) => call(app, place, who, id, &meter, request).await,
             Err(error) => Err(error),
         };
         let answer = match called {
@@ -58,13 +68,7 @@ pub(crate) async fn answer(
 }
 
 /// Turns a call away, before it costs anything, where there is no room for it.
-fn admit(
-    app: &App,
-    place: &Place,
-    peer: Option<IpAddr>,
-    request: &Request<Body>,
-    meter: &mut Meter,
-) -> Result<(), RelayError> {
+fn admit(app: &App, place: &Place, who: Who, meter: &mut Meter) -> Result<(), RelayError> {
     if meter.in_flight() > app.config.calls {
         return Err(app.shed(Shed::Calls));
     }
@@ -72,8 +76,7 @@ fn admit(
     let Place::Host(_) = place else {
         return Ok(());
     };
-    let address = forwarded::visitor(request.headers(), peer, app.config.trusted_hops);
-    if let Some(address) = address {
+    if let Some(address) = who.visitor {
         let guest = app.calling.enter(address);
         meter.keep(guest.ok_or_else(|| app.shed(Shed::Address))?);
     }
@@ -84,7 +87,7 @@ fn admit(
 async fn call(
     app: &App,
     place: &Place,
-    peer: Option<IpAddr>,
+    who: Who,
     id: RequestId,
     meter: &Meter,
     mut request: Request<Body>,
@@ -97,8 +100,8 @@ async fn call(
     }
     let tunnel = app.registry.tunnel_by(place, app.settled).await;
     let tunnel = tunnel.map_err(|why| RelayError::missing(place, why))?;
-    let pass = let_in(app, place, &tunnel, peer, &mut request).await?;
-    let mut head = head(&mut request, peer, id, &app.config);
+    let pass = let_in(app, place, &tunnel, who, &mut request).await?;
+    let mut head = head(&mut request, who.peer, id, &app.config);
     if matches!(place, Place::Mirror(..)) {
         // It is the API's. The local server gets its own, which no check of its refuses.
         head.headers.remove(HOST);
@@ -121,15 +124,11 @@ async fn let_in(
     app: &App,
     place: &Place,
     tunnel: &Tunnel,
-    peer: Option<IpAddr>,
+    who: Who,
     request: &mut Request<Body>,
 ) -> Result<Option<Pass>, RelayError> {
     match place {
-        Place::Host(host) => {
-            let hops = app.config.trusted_hops;
-            let address = forwarded::visitor(request.headers(), peer, hops);
-            app.gate.admit(tunnel, host, address, request).await
-        }
+        Place::Host(host) => app.gate.admit(tunnel, host, who.visitor, request).await,
         Place::Mirror(..) if app.config.access.is_open() && tunnel.door().is_some() => {
             Err(RelayError::OpenRelay)
         }
