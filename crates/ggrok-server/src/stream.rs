@@ -1,12 +1,13 @@
 //! A visitor's socket, which tells that the visitor has left also while nobody reads from it.
 
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, Read as _};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -65,12 +66,13 @@ impl Departure {
         };
         let reading = async {
             let mut left = LINGER_BYTES;
-            let mut unwanted = vec![0; 16 << 10];
-            while let Ok(Ok(read)) = timeout(quiet, from.read(&mut unwanted)).await
+            let mut unwanted = Vec::with_capacity(16 << 10);
+            while let Ok(Ok(read)) = timeout(quiet, from.read_buf(&mut unwanted)).await
                 && read > 0
                 && left > read
             {
                 left -= read;
+                unwanted.clear();
             }
         };
         // Whoever is slower than that has its answer by now, or misses it.
@@ -98,13 +100,40 @@ impl AsyncRead for VisitorStream {
         let stream: &TcpStream = (*self.from).as_ref();
         loop {
             ready!(stream.poll_read_ready(cx))?;
-            match stream.try_read_buf(buffer) {
+            match read(stream, buffer) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                read => return Poll::Ready(read.map(drop)),
+                read => return Poll::Ready(read),
             }
         }
     }
 }
+
+/// Reads what there is. As tokio's own socket does it: where epoll or kqueue tells of news, less than
+/// there was room for was all, and the next read need not ask the system to learn that.
+fn read(stream: &TcpStream, buffer: &mut ReadBuf<'_>) -> io::Result<()> {
+    if !TELLS_NEWS || buffer.remaining() > SMALL {
+        return stream.try_read_buf(buffer).map(drop);
+    }
+    let room = buffer.initialize_unfilled();
+    let mut read = 0;
+    let asked = stream.try_io(Interest::READABLE, || {
+        read = (&*SockRef::from(stream)).read(room)?;
+        let was_all = 0 < read && read < room.len();
+        // Makes the next read wait for news.
+        if was_all {
+            Err(io::ErrorKind::WouldBlock.into())
+        } else {
+            Ok(())
+        }
+    });
+    buffer.advance(read);
+    if read > 0 { Ok(()) } else { asked }
+}
+
+const TELLS_NEWS: bool = cfg!(any(target_os = "linux", target_os = "macos"));
+
+/// Room that is cheaper to fill with zeros, which this asks for, than to ask the system twice.
+const SMALL: usize = 16 << 10;
 
 impl AsyncWrite for VisitorStream {
     fn poll_write(
