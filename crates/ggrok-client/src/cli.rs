@@ -161,6 +161,16 @@ pub(crate) struct TunnelArgs {
     )]
     body_limit: ByteSize,
 
+    /// Threads that work for the tunnel; more than one seldom helps
+    #[arg(
+        long,
+        env = "GGROK_WORKERS",
+        default_value_t = 1,
+        value_parser = clap::value_parser!(u16).range(1..=1024),
+        value_name = "COUNT"
+    )]
+    workers: u16,
+
     /// Print one JSON object a line
     #[arg(long, env = "GGROK_JSON", value_parser = clap::builder::FalseyValueParser::new())]
     pub(crate) json: bool,
@@ -222,6 +232,11 @@ pub(crate) fn with_two_dashes(args: impl Iterator<Item = OsString>) -> Vec<OsStr
 }
 
 impl TunnelArgs {
+    /// Threads that work for the tunnel.
+    pub(crate) const fn workers(&self) -> usize {
+        self.workers as usize
+    }
+
     /// Puts flags, environment and saved settings together, in this order of precedence.
     pub(crate) fn config(&self) -> anyhow::Result<Config> {
         let saved = Settings::load()?;

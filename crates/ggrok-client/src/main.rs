@@ -13,6 +13,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::Parser;
 use ggrok_client::{ConnectError, Event, RunError};
+use tokio::runtime::Builder;
 use tracing::level_filters::LevelFilter;
 use tracing_appender::non_blocking::WorkerGuard;
 use tracing_subscriber::filter::Targets;
@@ -24,22 +25,33 @@ use crate::console::Console;
 use crate::settings::Settings;
 use crate::shown::without_passwords;
 
-// One worker: a call's few steps cost less than waking another thread for them.
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
     let cli = match Cli::try_parse_from(cli::with_two_dashes(env::args_os())) {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
     let result = match (cli.command, &cli.tunnel.proxy_server) {
         (Some(Command::Login { server, token }), _) => login(server, token),
-        (Some(Command::Share(args)), _) => return share::run(*args).await,
+        (Some(Command::Share(args)), _) => return run(1, share::run(*args)),
         (Some(Command::Config { action }), _) => config(action.unwrap_or(ConfigAction::Show)),
         (None, Some(server)) => save_server(server.clone()),
-        (None, None) => return tunnel(&cli.tunnel).await,
+        (None, None) => return run(cli.tunnel.workers(), tunnel(&cli.tunnel)),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error, FAILED),
+    }
+}
+
+/// Runs on so many threads. One alone need never wake another.
+fn run(workers: usize, program: impl Future<Output = ExitCode>) -> ExitCode {
+    let mut builder = match workers {
+        1 => Builder::new_current_thread(),
+        _ => Builder::new_multi_thread(),
+    };
+    let runtime = builder.worker_threads(workers).enable_all().build();
+    match runtime.context("cannot start as many threads as --workers says") {
+        Ok(runtime) => runtime.block_on(program),
         Err(error) => fail(&error, FAILED),
     }
 }

@@ -130,6 +130,17 @@ pub(crate) struct RelayArgs {
     #[arg(long, env = "GGROK_STREAM_IDLE", value_parser = humantime::parse_duration, default_value = "5m", value_name = "TIME")]
     stream_idle: Duration,
 
+    /// Threads that serve; more than one helps where calls need more than one core, and costs each of
+    /// them a little
+    #[arg(
+        long,
+        env = "GGROK_WORKERS",
+        default_value_t = 1,
+        value_parser = clap::value_parser!(u16).range(1..=1024),
+        value_name = "COUNT"
+    )]
+    workers: u16,
+
     /// Requests of one client that may be under way at a time
     #[arg(
         long,
@@ -307,6 +318,11 @@ impl std::fmt::Debug for Secret {
 impl RelayArgs {
     pub(crate) const fn address(&self) -> SocketAddr {
         SocketAddr::new(self.bind, self.port)
+    }
+
+    /// Threads that serve.
+    pub(crate) const fn workers(&self) -> usize {
+        self.workers as usize
     }
 
     pub(crate) fn config(&self, access: Access) -> anyhow::Result<Config> {

@@ -11,6 +11,7 @@ use anyhow::Context;
 use clap::Parser;
 use ggrok_server::Access;
 use tokio::net::TcpListener;
+use tokio::runtime::{Builder, Runtime};
 use tracing::level_filters::LevelFilter;
 use tracing_appender::non_blocking::WorkerGuard;
 use tracing_subscriber::filter::Targets;
@@ -19,9 +20,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::cli::{Cli, Command, LogFormat, RelayArgs, TokenAction};
 
-// One worker: a call's few steps cost less than waking another thread for them.
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match cli.command {
         Some(Command::Token {
@@ -29,7 +28,7 @@ async fn main() -> ExitCode {
         }) => token::new(&new),
         None => {
             let _log = start_log(&cli.relay);
-            run(&cli.relay).await
+            runtime(cli.relay.workers()).and_then(|runtime| runtime.block_on(run(&cli.relay)))
         }
     };
     match result {
@@ -39,6 +38,16 @@ async fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// What runs the relay on so many threads. One alone need never wake another.
+fn runtime(workers: usize) -> anyhow::Result<Runtime> {
+    let mut builder = match workers {
+        1 => Builder::new_current_thread(),
+        _ => Builder::new_multi_thread(),
+    };
+    let runtime = builder.worker_threads(workers).enable_all().build();
+    runtime.context("cannot start as many threads as --workers says")
 }
 
 async fn run(args: &RelayArgs) -> anyhow::Result<()> {
