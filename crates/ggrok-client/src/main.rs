@@ -25,6 +25,9 @@ use crate::console::Console;
 use crate::settings::Settings;
 use crate::shown::without_passwords;
 
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     let cli = match Cli::try_parse_from(cli::with_two_dashes(env::args_os())) {
         Ok(cli) => cli,
