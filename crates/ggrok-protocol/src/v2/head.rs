@@ -3,19 +3,18 @@
 //! A field is a pair of strings. Each character of a value stands for one byte, U+0000 to U+00FF, so
 //! that a value of any bytes is carried without loss and plain ASCII reads as it is.
 
-use std::borrow::Cow;
-use std::fmt;
+mod json;
 
-use bytes::Bytes;
-use http::header::{HeaderMap, HeaderName, HeaderValue};
+use std::borrow::Cow;
+
+use bytes::{BufMut, Bytes};
+use http::header::{HeaderMap, HeaderValue, InvalidHeaderValue};
 use http::uri::PathAndQuery;
 use http::{Method, Request, Response, StatusCode, Uri, request, response};
-use serde::de::{self, SeqAccess, Visitor};
-use serde::ser::SerializeSeq;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use crate::DecodeError;
-use crate::headers::MAX_FIELDS;
 use crate::trailers::remove_forbidden;
 
 /// What a request says beside its method, target and fields.
@@ -27,53 +26,61 @@ pub(crate) struct Asks {
     pub(crate) expect: bool,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 struct RequestHead<'a> {
     #[serde(borrow)]
     method: Cow<'a, str>,
     #[serde(borrow)]
     target: Cow<'a, str>,
-    fields: Fields<'a>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(borrow)]
+    fields: &'a RawValue,
     upgrade: Option<String>,
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[serde(default)]
     expect: bool,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 struct ResponseHead<'a> {
     status: u16,
-    fields: Fields<'a>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(borrow)]
+    fields: &'a RawValue,
     upgrade: Option<String>,
 }
 
 /// Writes a request's head.
 pub(crate) fn encode_request(head: &request::Parts, asks: &Asks) -> Bytes {
-    json(&RequestHead {
-        method: head.method.as_str().into(),
-        target: head
-            .uri
-            .path_and_query()
-            .map_or("/", PathAndQuery::as_str)
-            .into(),
-        fields: Fields(Cow::Borrowed(&head.headers)),
-        upgrade: asks.upgrade.as_ref().map(latin),
-        expect: asks.expect,
-    })
+    let mut out = Vec::with_capacity(LIKELY);
+    out.put_slice(b"{\"method\":");
+    json::put_string(&mut out, head.method.as_str().as_bytes());
+    out.put_slice(b",\"target\":");
+    let target = head.uri.path_and_query().map_or("/", PathAndQuery::as_str);
+    json::put_text(&mut out, target);
+    out.put_slice(b",\"fields\":");
+    json::put_fields(&mut out, &head.headers);
+    put_upgrade(&mut out, asks.upgrade.as_ref());
+    if asks.expect {
+        out.put_slice(b",\"expect\":true");
+    }
+    out.put_u8(b'}');
+    out.into()
 }
 
 /// Reads a request's head. Its target has no scheme and no authority, whatever was sent.
 pub(crate) fn decode_request(head: &[u8]) -> Result<(Request<()>, Asks), DecodeError> {
-    let head: RequestHead<'_> = serde_json::from_slice(head)?;
+    let message = own(head);
+    let head: RequestHead<'_> = serde_json::from_slice(&message)?;
     let mut request = Request::new(());
     *request.method_mut() = Method::from_bytes(head.method.as_bytes()).map_err(invalid)?;
     if !(head.target.starts_with('/') || head.target == "*") {
         return Err(DecodeError::Target);
     }
-    let target = PathAndQuery::try_from(head.target.as_ref()).map_err(invalid)?;
+    let target = match head.target {
+        Cow::Borrowed(target) => message.slice_ref(target.as_bytes()),
+        Cow::Owned(target) => target.into(),
+    };
+    let target = PathAndQuery::from_maybe_shared(target).map_err(invalid)?;
     *request.uri_mut() = Uri::from(target);
-    *request.headers_mut() = head.fields.0.into_owned();
+    *request.headers_mut() = json::fields(&message, head.fields.get())?;
     let upgrade = head.upgrade.as_deref().map(value).transpose();
     let asks = Asks {
         upgrade: upgrade.map_err(invalid)?,
@@ -84,18 +91,22 @@ pub(crate) fn decode_request(head: &[u8]) -> Result<(Request<()>, Asks), DecodeE
 
 /// Writes a response's head, with the protocol that it switches to.
 pub(crate) fn encode_response(head: &response::Parts, upgrade: Option<&HeaderValue>) -> Bytes {
-    json(&ResponseHead {
-        status: head.status.as_u16(),
-        fields: Fields(Cow::Borrowed(&head.headers)),
-        upgrade: upgrade.map(latin),
-    })
+    let mut out = Vec::with_capacity(LIKELY);
+    out.put_slice(b"{\"status\":");
+    out.put_slice(head.status.as_str().as_bytes());
+    out.put_slice(b",\"fields\":");
+    json::put_fields(&mut out, &head.headers);
+    put_upgrade(&mut out, upgrade);
+    out.put_u8(b'}');
+    out.into()
 }
 
 /// Reads a response's head, and the protocol that it switches to.
 pub(crate) fn decode_response(
     head: &[u8],
 ) -> Result<(Response<()>, Option<HeaderValue>), DecodeError> {
-    let head: ResponseHead<'_> = serde_json::from_slice(head)?;
+    let message = own(head);
+    let head: ResponseHead<'_> = serde_json::from_slice(&message)?;
     let upgrade = head.upgrade.as_deref().map(value).transpose();
     let upgrade = upgrade.map_err(invalid)?;
     let status = StatusCode::from_u16(head.status)
@@ -107,99 +118,54 @@ pub(crate) fn decode_response(
     }
     let mut response = Response::new(());
     *response.status_mut() = status;
-    *response.headers_mut() = head.fields.0.into_owned();
+    *response.headers_mut() = json::fields(&message, head.fields.get())?;
     Ok((response, upgrade))
 }
 
 /// Writes trailer fields.
 pub(crate) fn encode_trailers(trailers: &HeaderMap) -> Bytes {
-    json(&Fields(Cow::Borrowed(trailers)))
+    let mut out = Vec::new();
+    json::put_fields(&mut out, trailers);
+    out.into()
 }
 
 /// Reads trailer fields, without those that may not be any.
 pub(crate) fn decode_trailers(trailers: &[u8]) -> Result<HeaderMap, DecodeError> {
-    let fields: Fields<'_> = serde_json::from_slice(trailers)?;
-    let mut trailers = fields.0.into_owned();
+    let message = own(trailers);
+    let fields: &RawValue = serde_json::from_slice(&message)?;
+    let mut trailers = json::fields(&message, fields.get())?;
     remove_forbidden(&mut trailers);
     Ok(trailers)
 }
 
-fn json(head: &impl Serialize) -> Bytes {
-    let json = serde_json::to_vec(head);
-    json.expect("strings, numbers and lists are always JSON")
-        .into()
+/// A head in a buffer of its own, of which the values are slices: slices of the WebSocket's would keep
+/// that whole, for as long as a call keeps one of them.
+fn own(head: &[u8]) -> Bytes {
+    Bytes::copy_from_slice(head)
+}
+
+fn put_upgrade(out: &mut Vec<u8>, protocol: Option<&HeaderValue>) {
+    if let Some(protocol) = protocol {
+        out.put_slice(b",\"upgrade\":");
+        json::put_string(out, protocol.as_bytes());
+    }
 }
 
 fn invalid(error: impl Into<http::Error>) -> DecodeError {
     DecodeError::Invalid(error.into())
 }
 
-/// The bytes of a value as characters.
-fn latin(value: &HeaderValue) -> String {
-    value.as_bytes().iter().copied().map(char::from).collect()
-}
-
-/// The characters of a string as the bytes of a value.
-fn value(latin: &str) -> Result<HeaderValue, http::header::InvalidHeaderValue> {
-    if latin.is_ascii() {
-        return HeaderValue::from_str(latin);
-    }
-    // A character that is no byte becomes a control character, which no value may have.
-    let bytes: Vec<u8> = latin
+/// The characters of a string as the bytes of a value. A character that is no byte becomes a control
+/// character, which no value may have.
+fn value(latin: &str) -> Result<HeaderValue, InvalidHeaderValue> {
+    let bytes = latin
         .chars()
-        .map(|letter| u8::try_from(letter).unwrap_or(0))
-        .collect();
-    HeaderValue::from_maybe_shared(Bytes::from(bytes))
+        .map(|letter| u8::try_from(letter).unwrap_or(0));
+    HeaderValue::from_maybe_shared(bytes.collect::<Bytes>())
 }
 
-/// Fields in their order, written from and read into the map itself.
-struct Fields<'a>(Cow<'a, HeaderMap>);
-
-impl Serialize for Fields<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut pairs = serializer.serialize_seq(Some(self.0.len()))?;
-        for (name, value) in self.0.iter() {
-            match value.to_str() {
-                Ok(text) => pairs.serialize_element(&(name.as_str(), text))?,
-                Err(_) => pairs.serialize_element(&(name.as_str(), latin(value)))?,
-            }
-        }
-        pairs.end()
-    }
-}
-
-impl<'de> Deserialize<'de> for Fields<'_> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_seq(FieldsVisitor)
-    }
-}
-
-struct FieldsVisitor;
-
-impl<'de> Visitor<'de> for FieldsVisitor {
-    type Value = Fields<'static>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a list of pairs of a field's name and value")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut pairs: A) -> Result<Self::Value, A::Error> {
-        let mut headers = HeaderMap::with_capacity(pairs.size_hint().unwrap_or(16).min(64));
-        while let Some(Pair(name, text)) = pairs.next_element()? {
-            let name = HeaderName::from_bytes(name.as_bytes()).map_err(de::Error::custom)?;
-            let value = value(&text).map_err(de::Error::custom)?;
-            headers.try_append(name, value).map_err(de::Error::custom)?;
-            if headers.len() > MAX_FIELDS {
-                return Err(de::Error::custom("too many fields"));
-            }
-        }
-        Ok(Fields(Cow::Owned(headers)))
-    }
-}
-
-/// A name and a value, borrowed from the message where JSON has no escapes in them.
-#[derive(Deserialize)]
-struct Pair<'a>(#[serde(borrow)] Cow<'a, str>, #[serde(borrow)] Cow<'a, str>);
+/// Bytes of a head for which there is room at once.
+const LIKELY: usize = 1 << 10;
 
 /// A head that is read and written again says the same.
 #[cfg(any(test, fuzzing))]

@@ -1,0 +1,194 @@
+//! Fields as JSON, to and from the map itself: what every call pays for at four places.
+//!
+//! `[["name","value"],…]`. serde_json reads the head around them and has seen that they are JSON. Strings
+//! without an escape, which is nearly every one, are found by their quotes and become slices.
+
+use std::borrow::Cow;
+
+use bytes::{BufMut, Bytes};
+use http::header::{HeaderMap, HeaderName, HeaderValue, InvalidHeaderValue};
+use memchr::memchr2;
+
+use crate::DecodeError;
+use crate::headers::MAX_FIELDS;
+
+/// Writes fields in their order.
+pub(super) fn put_fields(out: &mut Vec<u8>, fields: &HeaderMap) {
+    out.put_u8(b'[');
+    for (at, (name, value)) in fields.iter().enumerate() {
+        out.put_slice(if at == 0 { b"[" } else { b",[" });
+        // A token holds nothing that JSON escapes.
+        out.put_u8(b'"');
+        out.put_slice(name.as_str().as_bytes());
+        out.put_slice(b"\",");
+        put_string(out, value.as_bytes());
+        out.put_u8(b']');
+    }
+    out.put_u8(b']');
+}
+
+/// Writes a text as a string.
+pub(super) fn put_text(out: &mut Vec<u8>, text: &str) {
+    serde_json::to_writer(out, text).expect("a string is always JSON, and a vector takes all");
+}
+
+/// Writes bytes as a string in which each character stands for one byte, U+0000 to U+00FF.
+pub(super) fn put_string(out: &mut Vec<u8>, bytes: &[u8]) {
+    out.put_u8(b'"');
+    let is_plain = |byte: u8| matches!(byte, b' '..=b'~') & (byte != b'"') & (byte != b'\\');
+    // Without a way out before the end, so that many bytes are looked at in one step.
+    if bytes
+        .iter()
+        .fold(true, |plain, byte| plain & is_plain(*byte))
+    {
+        out.put_slice(bytes);
+    } else {
+        put_escaped(out, bytes);
+    }
+    out.put_u8(b'"');
+}
+
+fn put_escaped(out: &mut Vec<u8>, bytes: &[u8]) {
+    for &byte in bytes {
+        match byte {
+            b'"' | b'\\' => out.put_slice(&[b'\\', byte]),
+            b'\t' => out.put_slice(b"\\t"),
+            ..b' ' | 0x7f => out.extend(format!("\\u{byte:04x}").bytes()),
+            b' '..=b'~' => out.put_u8(byte),
+            0x80.. => out.extend(char::from(byte).encode_utf8(&mut [0; 2]).bytes()),
+        }
+    }
+}
+
+/// Reads fields out of their JSON, which lies in `message`. Their values are slices of it.
+pub(super) fn fields(message: &Bytes, json: &str) -> Result<HeaderMap, DecodeError> {
+    let mut fields = HeaderMap::with_capacity(LIKELY);
+    let mut json = Reader(json.trim_ascii_start());
+    if !json.takes(b'[') {
+        return Err(DecodeError::Fields);
+    }
+    while json.takes(b'[') {
+        let name = json.string()?;
+        let between = json.takes(b',');
+        let value = json.string()?;
+        if !(between && json.takes(b']')) {
+            return Err(DecodeError::Fields);
+        }
+        if fields.len() == MAX_FIELDS {
+            return Err(DecodeError::Fields);
+        }
+        let name = HeaderName::from_bytes(name.as_bytes()).map_err(super::invalid)?;
+        let value = value_of(message, value).map_err(super::invalid)?;
+        fields.try_append(name, value).map_err(super::invalid)?;
+        json.takes(b',');
+    }
+    if json.takes(b']') {
+        Ok(fields)
+    } else {
+        Err(DecodeError::Fields)
+    }
+}
+
+fn value_of(message: &Bytes, text: Cow<'_, str>) -> Result<HeaderValue, InvalidHeaderValue> {
+    match text {
+        Cow::Borrowed(text) if text.is_ascii() => {
+            HeaderValue::from_maybe_shared(message.slice_ref(text.as_bytes()))
+        }
+        text => super::value(&text),
+    }
+}
+
+/// A reader of what is known to be JSON.
+struct Reader<'a>(&'a str);
+
+impl<'a> Reader<'a> {
+    /// Goes behind a byte, and the white space after it, where that is the next.
+    fn takes(&mut self, byte: u8) -> bool {
+        let is_next = self.0.as_bytes().first() == Some(&byte);
+        if is_next {
+            self.0 = self.0[1..].trim_ascii_start();
+        }
+        is_next
+    }
+
+    fn string(&mut self) -> Result<Cow<'a, str>, DecodeError> {
+        let text = self.0.strip_prefix('"').ok_or(DecodeError::Fields)?;
+        let (string, rest) = match memchr2(b'"', b'\\', text.as_bytes()) {
+            Some(end) if text.as_bytes()[end] == b'"' => {
+                (Cow::Borrowed(&text[..end]), &text[end + 1..])
+            }
+            Some(_) => escaped(self.0)?,
+            None => return Err(DecodeError::Fields),
+        };
+        self.0 = rest.trim_ascii_start();
+        Ok(string)
+    }
+}
+
+/// Reads the string that a text begins with, escapes and all, and returns what comes behind it.
+fn escaped(text: &str) -> Result<(Cow<'_, str>, &str), DecodeError> {
+    let mut strings = serde_json::Deserializer::from_str(text).into_iter::<String>();
+    let string = strings.next().ok_or(DecodeError::Fields)??;
+    Ok((string.into(), &text[strings.byte_offset()..]))
+}
+
+/// Fields for which there is room at once.
+const LIKELY: usize = 24;
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::fields;
+    use crate::headers::MAX_FIELDS;
+
+    /// The fields that are read, or nothing where they are none.
+    fn read(json: &str) -> Option<Vec<(String, Vec<u8>)>> {
+        let message = Bytes::copy_from_slice(json.as_bytes());
+        let fields = fields(&message, str::from_utf8(&message).unwrap()).ok()?;
+        let pair = fields.iter();
+        let pair = pair.map(|(name, value)| (name.to_string(), value.as_bytes().to_vec()));
+        Some(pair.collect())
+    }
+
+    #[test]
+    fn reads_what_other_writers_of_json_write() {
+        let pair = |name: &str, value: &[u8]| (name.to_owned(), value.to_vec());
+        assert_eq!(read("[]"), Some(vec![]));
+        let spaced = "[ [ \"a\" , \"1\" ] ,\n\t[\"B\",\"\"] ]";
+        assert_eq!(read(spaced), Some(vec![pair("a", b"1"), pair("b", b"")]));
+        let escaped = r#"[["\u0061","\"\\ \u00e9\/"],["b","\t]"]]"#;
+        let expected = vec![pair("a", b"\"\\ \xe9/"), pair("b", b"\t]")];
+        assert_eq!(read(escaped), Some(expected));
+        assert_eq!(read("[[\"a\",\"\u{e9}\"]]"), Some(vec![pair("a", b"\xe9")]));
+    }
+
+    #[test]
+    fn refuses_what_is_no_list_of_fields() {
+        for json in [
+            "{}",
+            "null",
+            "[1]",
+            "[[]]",
+            r#"[["a"]]"#,
+            r#"[["a",1]]"#,
+            r#"[["a","b","c"]]"#,
+            r#"["a","b"]"#,
+            r#"[["a b","c"]]"#,
+            r#"[["","c"]]"#,
+            r#"[["a","\n"]]"#,
+            r#"[["a","\u0000"]]"#,
+            "[[\"a\",\"\u{100}\"]]",
+            r#"[["a","b"],{}]"#,
+        ] {
+            assert_eq!(read(json), None, "{json}");
+        }
+    }
+
+    #[test]
+    fn takes_no_more_fields_than_it_must() {
+        let list = |length| format!("[{}]", vec![r#"["a","b"]"#; length].join(","));
+        assert_eq!(read(&list(MAX_FIELDS)).map(|fields| fields.len()), Some(MAX_FIELDS));
+        assert_eq!(read(&list(MAX_FIELDS + 1)), None);
+    }
+}
