@@ -48,7 +48,8 @@ impl Service {
         dialect: Dialect,
         going_away: CancellationToken,
     ) -> Served {
-        let (mut incoming, session) = accept(dialect, self.limits);
+        let service = Arc::new(self);
+        let (mut incoming, session) = accept(dialect, service.limits);
         let mut session = pin!(session.run(transport));
         let mut answers = JoinSet::new();
         let mut was_called = false;
@@ -59,13 +60,14 @@ impl Service {
                     Arrival::Call(call) => {
                         was_called = true;
                         let span = span(&call.request);
-                        let answering = answer(call, dialect, self.clone());
-                        answers.spawn(answering.instrument(span));
+                        let answering = answer(call, dialect, Arc::clone(&service));
+                        // In a box, since a task that starts and ends moves its future.
+                        answers.spawn(Box::pin(answering.instrument(span)));
                     }
                     Arrival::GoAway => going_away.cancel(),
                 },
                 Some(_) = answers.join_next() => {}
-                () = self.stop.cancelled() => break,
+                () = service.stop.cancelled() => break,
             }
         }
         drop(incoming);
@@ -84,7 +86,7 @@ fn span<B>(request: &Request<B>) -> Span {
 
 /// Answers one call: with the local server's response, or with the reason why there is none. Where
 /// nobody wants the answer any more, the request to the local server ends with this.
-async fn answer(call: IncomingCall, dialect: Dialect, service: Service) {
+async fn answer(call: IncomingCall, dialect: Dialect, service: Arc<Service>) {
     let started = Instant::now();
     let IncomingCall { request, responder } = call;
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());

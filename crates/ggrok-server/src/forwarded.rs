@@ -35,9 +35,10 @@ impl Forwarded {
         let peer = peer.map(|peer| peer.to_canonical().to_string());
         let seen = trusted_entries(headers, trusted_hops).or(peer);
         let secure = is_secure(headers, trusted_hops);
-        let port = last(headers, &PORT)
-            .filter(|_| trusted_hops > 0)
-            .and_then(|port| port.parse::<u16>().ok())
+        let routed = trusted_hops > 0;
+        let port = routed
+            .then(|| last(headers, &PORT)?.parse::<u16>().ok())
+            .flatten()
             .or_else(|| port_of_host(headers))
             .unwrap_or(if secure { 443 } else { 80 });
         Self {
@@ -45,7 +46,7 @@ impl Forwarded {
             proto: if secure { "https" } else { "http" },
             port: port.into(),
             host: headers.get(HOST).cloned(),
-            routed: trusted_hops > 0,
+            routed,
         }
     }
 
@@ -97,7 +98,7 @@ pub(crate) fn is_secure(headers: &HeaderMap, trusted_hops: usize) -> bool {
 fn remove_rivals(headers: &mut HeaderMap, routed: bool) {
     let is_rival = |name: &&HeaderName| {
         let name = name.as_str();
-        if name.contains('_') {
+        if name.as_bytes().contains(&b'_') {
             let name = name.replace('_', "-");
             return is_family(&name)
                 || RIVALS.contains(&&*name)
@@ -129,6 +130,9 @@ const OURS: [HeaderName; 3] = [REQUEST_ID, TOKEN_HEADER, LOGIN_HEADER];
 /// The right-most entries of X-Forwarded-For, as many as there are trusted hops. They have to be
 /// addresses: a router writes nothing else.
 fn trusted_entries(headers: &HeaderMap, trusted_hops: usize) -> Option<String> {
+    if trusted_hops == 0 {
+        return None;
+    }
     let entries: Vec<&[u8]> = headers
         .get_all(FOR)
         .iter()

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use data_encoding::HEXLOWER;
 use ggrok_protocol::REQUEST_ID;
 use http::{HeaderMap, HeaderValue};
 
@@ -22,7 +23,7 @@ impl RequestId {
 
     /// It need be unlike all others, and may be guessed.
     fn random() -> Self {
-        let id = format!("{:032x}", fastrand::u128(..));
+        let id = HEXLOWER.encode(&fastrand::u128(..).to_be_bytes());
         Self(HeaderValue::try_from(id).expect("hexadecimal digits are a valid value"))
     }
 

@@ -182,7 +182,9 @@ async fn answer(
     }
     // Not through the router: it puts a Content-Length into answers to HEAD.
     let place = Place::Host(visit.host);
-    call::answer(&app, &place, Some(peer), request.map(Body::new)).await
+    let peer = Some(peer);
+    // In a box: hyper keeps the room of this future for as long as the connection is open, and moves it.
+    Box::pin(call::answer(&app, &place, peer, request.map(Body::new))).await
 }
 
 /// Reads the host of a request and brings its target into origin form, once and for all: what is

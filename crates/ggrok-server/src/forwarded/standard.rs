@@ -46,11 +46,13 @@ fn push_value(field: &mut String, value: &str) {
         return;
     }
     field.push('"');
-    for letter in value.chars() {
-        if matches!(letter, '"' | '\\') {
+    for piece in value.split_inclusive(['"', '\\']) {
+        let quoted = piece.strip_suffix(['"', '\\']).unwrap_or(piece);
+        field.push_str(quoted);
+        if quoted.len() < piece.len() {
             field.push('\\');
+            field.push_str(&piece[quoted.len()..]);
         }
-        field.push(letter);
     }
     field.push('"');
 }

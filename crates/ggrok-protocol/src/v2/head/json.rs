@@ -188,7 +188,10 @@ mod tests {
     #[test]
     fn takes_no_more_fields_than_it_must() {
         let list = |length| format!("[{}]", vec![r#"["a","b"]"#; length].join(","));
-        assert_eq!(read(&list(MAX_FIELDS)).map(|fields| fields.len()), Some(MAX_FIELDS));
+        assert_eq!(
+            read(&list(MAX_FIELDS)).map(|fields| fields.len()),
+            Some(MAX_FIELDS)
+        );
         assert_eq!(read(&list(MAX_FIELDS + 1)), None);
     }
 }
