@@ -1,7 +1,8 @@
 //! What the person at the terminal, or the program behind the pipe, is shown.
 
 use std::fmt::Write as _;
-use std::io::Write as _;
+use std::io::{self, Write as _};
+use std::iter;
 use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::thread;
 use std::time::Duration;
@@ -46,7 +47,12 @@ impl Console {
 /// Writes lines until no more can come. All that wait are one write, and while this thread rests no
 /// line has to wake it: under load that would cost more than the call that the line is of.
 fn write(queued: &Receiver<String>) {
-    let mut stdout = anstream::stdout();
+    // The one that knows colours would look through every line for some.
+    let mut stdout: Box<dyn io::Write> = if has_colours() {
+        Box::new(anstream::stdout())
+    } else {
+        Box::new(io::stdout())
+    };
     while let Ok(mut lines) = queued.recv() {
         lines.push('\n');
         for line in queued.try_iter().take(QUEUE) {
@@ -66,26 +72,32 @@ const QUEUE: usize = 4096;
 /// Shorter than anybody sees, and long enough to gather lines.
 const REST: Duration = Duration::from_millis(20);
 
-/// An event as a line for a person.
-pub(crate) fn text(event: &Event) -> String {
+/// Whether colours are shown, and not written into a file.
+pub(crate) fn has_colours() -> bool {
+    anstream::AutoStream::choice(&io::stdout()) != anstream::ColorChoice::Never
+}
+
+/// An event as a line for a person, in colours or without.
+pub(crate) fn text(event: &Event, colours: bool) -> String {
+    let ink = |style: Style| if colours { style } else { Style::new() };
     match event {
         Event::Ready { url } => {
-            let bold = AnsiColor::Green.on_default().bold();
+            let bold = ink(AnsiColor::Green.on_default().bold());
             format!("{bold}Ready{bold:#}  {}", printable(url))
         }
         Event::LocalDown { address } => {
-            let yellow = AnsiColor::Yellow.on_default();
+            let yellow = ink(AnsiColor::Yellow.on_default());
             format!(
                 "{yellow}Nothing answers at {address} yet; visitors are told so until it does.{yellow:#}"
             )
         }
         Event::HostRefused { check, host } => {
-            let yellow = AnsiColor::Yellow.on_default();
+            let yellow = ink(AnsiColor::Yellow.on_default());
             let (host, remedy) = (printable(host), remedy(*check));
             format!("{yellow}{check} does not know the host {host}: {remedy}.{yellow:#}")
         }
         Event::Waiting { reason, retry_in } => {
-            let yellow = AnsiColor::Yellow.on_default();
+            let yellow = ink(AnsiColor::Yellow.on_default());
             let reason = printable(reason);
             let seconds = retry_in.as_secs_f32();
             format!("{yellow}No tunnel: {reason}. Trying again in {seconds:.1} s.{yellow:#}")
@@ -97,15 +109,22 @@ pub(crate) fn text(event: &Event) -> String {
             elapsed,
             error,
         } => {
-            let style = style(status.as_u16());
+            let style = ink(style(status.as_u16()));
             let milliseconds = elapsed.as_millis();
             let path = printable(path);
-            let status = status.as_u16();
-            let method = method.as_str();
-            let mut line =
-                format!("{method:7} {style}{status}{style:#} {milliseconds:>6} ms  {path}");
+            // There is a line for every call, so most of it is put together without formatting.
+            let mut line = String::with_capacity(48 + path.len());
+            line.push_str(method.as_str());
+            line.extend(iter::repeat_n(
+                ' ',
+                8_usize.saturating_sub(line.len()).max(1),
+            ));
+            // Writing to a string cannot fail.
+            write!(line, "{style}").ok();
+            line.push_str(status.as_str());
+            write!(line, "{style:#} {milliseconds:>6} ms  ").ok();
+            line.push_str(&path);
             if let Some(error) = error {
-                // Writing to a string cannot fail.
                 write!(line, "  ({})", printable(error)).ok();
             }
             line
@@ -198,8 +217,11 @@ mod tests {
 
     #[test]
     fn shows_a_person_a_line_without_control_characters_of_a_visitor() {
-        let line = anstream::adapter::strip_str(&text(&answered())).to_string();
+        let line = text(&answered(), false);
         assert_eq!(line, "GET     502     12 ms  /a\u{fffd}b  (cannot connect)");
+        let coloured = text(&answered(), true);
+        assert_eq!(anstream::adapter::strip_str(&coloured).to_string(), line);
+        assert_ne!(coloured, line);
     }
 
     #[test]
@@ -212,8 +234,7 @@ mod tests {
         ] {
             let host = "a.example\x1b".to_owned();
             let event = Event::HostRefused { check, host };
-            for line in [text(&event), json(&event)] {
-                let line = anstream::adapter::strip_str(&line).to_string();
+            for line in [text(&event, false), json(&event)] {
                 assert_eq!(line.contains("--host-header rewrite"), helps, "{line}");
                 assert!(
                     line.contains("a.example") && !line.contains('\x1b'),

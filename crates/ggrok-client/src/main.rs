@@ -90,10 +90,13 @@ async fn tunnel(args: &TunnelArgs) -> ExitCode {
     }
     let console = Console::start();
     let print = console.lines();
-    let show = if args.json {
-        console::json
-    } else {
-        console::text
+    let (as_json, colours) = (args.json, console::has_colours());
+    let show = move |event: &Event| {
+        if as_json {
+            console::json(event)
+        } else {
+            console::text(event, colours)
+        }
     };
     let observer = move |event: Event| print(show(&event));
     let ended = ggrok_client::run(config, observer, shutdown).await;

@@ -1,13 +1,16 @@
 //! Other people's words, as they may be shown at a terminal.
 
+use std::borrow::Cow;
+
 /// A text without what writes to a terminal or turns its lines around: control characters, and the
 /// marks of direction that Unicode has.
 #[must_use]
-pub fn printable(text: &str) -> String {
-    text.replace(
-        |letter: char| letter.is_control() || is_mark(letter),
-        "\u{fffd}",
-    )
+pub fn printable(text: &str) -> Cow<'_, str> {
+    if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        return text.into();
+    }
+    let is_hidden = |letter: char| letter.is_control() || is_mark(letter);
+    text.replace(is_hidden, "\u{fffd}").into()
 }
 
 /// Unseen characters by which a text can look like another.

@@ -109,5 +109,5 @@ fn described(share: &Share) -> String {
         "{id}  {host}{path}  until {expires}{}",
         uses.unwrap_or_default()
     );
-    printable(&line)
+    printable(&line).into_owned()
 }

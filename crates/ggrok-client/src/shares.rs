@@ -259,7 +259,7 @@ fn refusal(response: &Response<Bytes>) -> SharesError {
         || status.to_string(),
         |told| format!("{status}: {}", told.message),
     );
-    SharesError::Refused(printable(&told))
+    SharesError::Refused(printable(&told).into_owned())
 }
 
 fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, SharesError> {

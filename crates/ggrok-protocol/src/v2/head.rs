@@ -158,6 +158,9 @@ fn invalid(error: impl Into<http::Error>) -> DecodeError {
 /// The characters of a string as the bytes of a value. A character that is no byte becomes a control
 /// character, which no value may have.
 fn value(latin: &str) -> Result<HeaderValue, InvalidHeaderValue> {
+    if latin.is_ascii() {
+        return HeaderValue::from_str(latin);
+    }
     let bytes = latin
         .chars()
         .map(|letter| u8::try_from(letter).unwrap_or(0));

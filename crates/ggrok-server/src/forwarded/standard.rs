@@ -32,7 +32,7 @@ pub(super) fn field(seen: Option<&str>, host: Option<&HeaderValue>, proto: &str)
 /// An address, with or without a port. One of IPv6 stands in brackets.
 fn push_node(field: &mut String, address: &str) {
     field.push_str("for=");
-    if address.parse::<Ipv6Addr>().is_ok() {
+    if address.contains(':') && address.parse::<Ipv6Addr>().is_ok() {
         push_value(field, &format!("[{address}]"));
     } else {
         push_value(field, address);

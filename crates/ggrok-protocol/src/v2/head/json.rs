@@ -94,6 +94,7 @@ fn value_of(message: &Bytes, text: Cow<'_, str>) -> Result<HeaderValue, InvalidH
         Cow::Borrowed(text) if text.is_ascii() => {
             HeaderValue::from_maybe_shared(message.slice_ref(text.as_bytes()))
         }
+        Cow::Owned(text) if text.is_ascii() => HeaderValue::from_maybe_shared(Bytes::from(text)),
         text => super::value(&text),
     }
 }
@@ -127,9 +128,19 @@ impl<'a> Reader<'a> {
 
 /// Reads the string that a text begins with, escapes and all, and returns what comes behind it.
 fn escaped(text: &str) -> Result<(Cow<'_, str>, &str), DecodeError> {
-    let mut strings = serde_json::Deserializer::from_str(text).into_iter::<String>();
-    let string = strings.next().ok_or(DecodeError::Fields)??;
-    Ok((string.into(), &text[strings.byte_offset()..]))
+    let mut end = 1;
+    loop {
+        let more = text.as_bytes().get(end..).ok_or(DecodeError::Fields)?;
+        let found = memchr2(b'"', b'\\', more).ok_or(DecodeError::Fields)?;
+        end += found + 1;
+        if more[found] == b'"' {
+            break;
+        }
+        // What comes behind a backslash ends no string.
+        end += 1;
+    }
+    let string: String = serde_json::from_str(&text[..end])?;
+    Ok((string.into(), &text[end..]))
 }
 
 /// Fields for which there is room at once.
