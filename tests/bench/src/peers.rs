@@ -1,0 +1,235 @@
+//! The tunnels that are measured, as `peers.toml` describes them.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context, bail, ensure};
+use serde::Deserialize;
+use tokio::time::timeout;
+
+use crate::process;
+
+/// A tunnel. `peers.toml` tells what each field is.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Peer {
+    pub name: String,
+    pub about: String,
+    #[serde(default)]
+    pub install: Vec<String>,
+    #[serde(default)]
+    pub version: Vec<String>,
+    pub server: Vec<String>,
+    pub client: Vec<String>,
+    #[serde(default)]
+    pub server_env: BTreeMap<String, String>,
+    #[serde(default)]
+    pub client_env: BTreeMap<String, String>,
+    #[serde(default)]
+    pub files: BTreeMap<String, String>,
+    #[serde(default = "public_host")]
+    pub host: String,
+    #[serde(default)]
+    pub dials: Dials,
+    #[serde(default)]
+    pub pinned: BTreeMap<String, u16>,
+    #[serde(default)]
+    pub skip: BTreeMap<String, String>,
+}
+
+/// Which of the server's ports the client dials.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum Dials {
+    #[default]
+    ControlPort,
+    PublicPort,
+}
+
+impl Dials {
+    pub const fn variable(self) -> &'static str {
+        match self {
+            Self::ControlPort => "control_port",
+            Self::PublicPort => "public_port",
+        }
+    }
+}
+
+/// Our own tunnel's name.
+pub const OURS: &str = "ggrok";
+
+#[derive(Deserialize)]
+struct Entries {
+    tunnel: Vec<Peer>,
+}
+
+/// All tunnels: those that come with the benchmark, and those of other files.
+///
+/// # Errors
+/// What cannot be read.
+pub fn all(more: &[PathBuf]) -> anyhow::Result<Vec<Peer>> {
+    let mut peers = entries(include_str!("../peers.toml"))?;
+    for file in more {
+        let shown = file.display().to_string();
+        let text = std::fs::read_to_string(file).with_context(|| shown.clone())?;
+        for peer in entries(&text).context(shown)? {
+            match peers.iter_mut().find(|known| known.name == peer.name) {
+                Some(known) => *known = peer,
+                None => peers.push(peer),
+            }
+        }
+    }
+    Ok(peers)
+}
+
+fn entries(text: &str) -> anyhow::Result<Vec<Peer>> {
+    let Entries { tunnel } = toml::from_str(text)?;
+    Ok(tunnel)
+}
+
+/// Where programs are.
+#[derive(Clone, Debug)]
+pub struct Places {
+    /// ggrok's own.
+    pub programs: PathBuf,
+    /// The others'.
+    pub peers: PathBuf,
+}
+
+impl Places {
+    /// The variables for them.
+    pub fn variables(&self) -> Variables {
+        let mut variables = Variables::default();
+        variables.set("programs", &self.programs.display());
+        variables.set("peers", &self.peers.display());
+        variables
+    }
+}
+
+/// What the texts of an entry may name.
+#[derive(Clone, Debug, Default)]
+pub struct Variables(BTreeMap<&'static str, String>);
+
+impl Variables {
+    pub fn set(&mut self, name: &'static str, value: &impl ToString) {
+        self.0.insert(name, value.to_string());
+    }
+
+    /// Puts the values into a text. Other braces than theirs stay.
+    pub fn fill(&self, text: &str) -> String {
+        let mut filled = text.to_owned();
+        for (name, value) in &self.0 {
+            filled = filled.replace(&format!("{{{name}}}"), value);
+        }
+        filled
+    }
+
+    pub fn fill_all(&self, texts: &[String]) -> Vec<String> {
+        texts.iter().map(|text| self.fill(text)).collect()
+    }
+}
+
+impl Peer {
+    /// Whether its version can be asked, and what it says; else why not.
+    pub async fn version(&self, places: &Places) -> String {
+        let Ok(said) = output(&self.version, places, VERSION_PATIENCE).await else {
+            return "not installed".to_owned();
+        };
+        let digits =
+            |word: &&str| word.contains('.') && word.contains(|c: char| c.is_ascii_digit());
+        let mut words = said.split(|c: char| c.is_whitespace() || c == '/');
+        let version = words.find(digits).unwrap_or("unknown");
+        version.trim_start_matches('v').to_owned()
+    }
+
+    /// Installs it, where its entry says how and it is not there.
+    ///
+    /// # Errors
+    /// What went wrong.
+    pub async fn install(&self, places: &Places) -> anyhow::Result<()> {
+        if self.install.is_empty() || self.version(places).await != "not installed" {
+            return Ok(());
+        }
+        eprintln!("installing {}: {}", self.name, self.install.join(" "));
+        std::fs::create_dir_all(&places.peers)?;
+        output(&self.install, places, INSTALL_PATIENCE).await?;
+        Ok(())
+    }
+}
+
+/// Runs a command to its end, and returns what it said.
+async fn output(argv: &[String], places: &Places, patience: Duration) -> anyhow::Result<String> {
+    let argv = places.variables().fill_all(argv);
+    let Some((program, arguments)) = argv.split_first() else {
+        bail!("there is no command for it");
+    };
+    let mut command = tokio::process::Command::new(program);
+    command.args(arguments).stdin(Stdio::null());
+    command.kill_on_drop(true);
+    let running = timeout(patience, command.output()).await;
+    let ended = running.context("it does not end")?;
+    let ended = ended.with_context(|| format!("cannot run {program}"))?;
+    let said = [ended.stdout, ended.stderr].concat();
+    let said = String::from_utf8_lossy(&said).into_owned();
+    ensure!(ended.status.success(), "{program} failed: {said}");
+    Ok(said)
+}
+
+/// A command of an entry, in its working directory.
+pub fn command(
+    argv: &[String],
+    env: &BTreeMap<String, String>,
+    variables: &Variables,
+    work: &Path,
+) -> anyhow::Result<std::process::Command> {
+    let argv = variables.fill_all(argv);
+    let (program, arguments) = argv.split_first().context("an entry without a program")?;
+    let mut command = process::command(program);
+    command.args(arguments).current_dir(work);
+    for (name, value) in env {
+        command.env(name, variables.fill(value));
+    }
+    Ok(command)
+}
+
+fn public_host() -> String {
+    "127.0.0.1:{public_port}".to_owned()
+}
+
+const VERSION_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Some are compiled.
+const INSTALL_PATIENCE: Duration = Duration::from_secs(30 * 60);
+
+#[cfg(test)]
+mod tests {
+    use super::{Dials, OURS, Variables, all};
+
+    #[test]
+    fn knows_its_own_entries_and_takes_more() {
+        let directory = tempfile::tempdir().unwrap();
+        let more = directory.path().join("more.toml");
+        let text = "[[tunnel]]\nname = \"bore\"\nabout = \"another\"\nserver = []\nclient = []\n\
+                    [[tunnel]]\nname = \"new\"\nabout = \"one more\"\nserver = []\nclient = []\n";
+        std::fs::write(&more, text).unwrap();
+        let peers = all(&[more]).unwrap();
+        assert_eq!(peers[0].name, OURS);
+        assert_eq!(peers[0].dials, Dials::PublicPort);
+        let about = |name: &str| {
+            let mut found = peers.iter().filter(|peer| peer.name == name);
+            (found.next().unwrap().about.clone(), found.count())
+        };
+        assert_eq!(about("bore"), ("another".to_owned(), 0));
+        assert_eq!(about("new"), ("one more".to_owned(), 0));
+    }
+
+    #[test]
+    fn fills_in_what_it_knows_and_leaves_other_braces() {
+        let mut variables = Variables::default();
+        variables.set("work", &"/somewhere");
+        let filled = variables.fill("http { root {work}; } {unknown}");
+        assert_eq!(filled, "http { root /somewhere; } {unknown}");
+    }
+}

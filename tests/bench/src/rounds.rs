@@ -1,0 +1,129 @@
+//! Goes through all scenarios and all tunnels, round by round.
+
+use serde::{Serialize, Serializer};
+
+use crate::figures::Outcome;
+use crate::peers::{Peer, Places};
+use crate::scenario::{Scenario, Shape, Stage};
+use crate::sizes::Sizes;
+
+/// What is to be run.
+pub struct Plan<'a> {
+    pub scenarios: Vec<&'static Scenario>,
+    pub peers: &'a [Peer],
+    pub places: &'a Places,
+    pub sizes: &'a Sizes,
+    pub rounds: usize,
+}
+
+/// A scenario's results.
+#[derive(Serialize)]
+pub struct Table<'a> {
+    #[serde(serialize_with = "by_name")]
+    pub scenario: &'static Scenario,
+    pub rows: Vec<Row<'a>>,
+}
+
+/// The results of a tunnel, or of a shape of ours.
+#[derive(Serialize)]
+pub struct Row<'a> {
+    pub label: String,
+    #[serde(skip)]
+    pub peer: &'a Peer,
+    #[serde(skip)]
+    pub shape: Shape,
+    pub rounds: Vec<Outcome>,
+}
+
+impl Row<'_> {
+    /// Requests of ours that failed, and runs of ours that did.
+    pub fn is_broken(&self) -> bool {
+        let broken = |round: &Outcome| match round {
+            Outcome::Measured(figures) => figures.failed() > 0,
+            Outcome::Skipped(_) => false,
+            Outcome::Failed(_) => true,
+        };
+        self.peer.is_ours() && self.rounds.iter().any(broken)
+    }
+}
+
+impl<'a> Plan<'a> {
+    /// Runs it. Each scenario starts with another tunnel each round, so that none is always the first.
+    pub async fn run(&self) -> Vec<Table<'a>> {
+        let mut tables: Vec<Table<'a>> = self.tables();
+        for round in 0..self.rounds {
+            for table in &mut tables {
+                let rows = table.rows.len();
+                for turn in 0..rows {
+                    let row = &mut table.rows[(round + turn) % rows];
+                    let outcome = self.outcome(table.scenario, row).await;
+                    let (name, label) = (table.scenario.name, &row.label);
+                    let number = round + 1;
+                    let told = tell(table.scenario, &outcome);
+                    eprintln!("round {number}, {name}, {label}: {told}");
+                    row.rounds.push(outcome);
+                }
+            }
+        }
+        tables
+    }
+
+    fn tables(&self) -> Vec<Table<'a>> {
+        let scenarios = self.scenarios.iter();
+        let tables = scenarios.map(|scenario| {
+            let shapes = (scenario.shapes)(self.sizes);
+            let rows = shapes.into_iter().flat_map(|shape| {
+                let peers = self.peers.iter();
+                let fitting = peers.filter(move |peer| shape == Shape::AsItIs || peer.is_ours());
+                fitting.map(move |peer| Row {
+                    label: shape.label(peer),
+                    peer,
+                    shape,
+                    rounds: Vec::new(),
+                })
+            });
+            Table {
+                rows: rows.collect(),
+                scenario,
+            }
+        });
+        tables.collect()
+    }
+
+    async fn outcome(&self, scenario: &Scenario, row: &Row<'_>) -> Outcome {
+        if let Some(reason) = row.peer.skip.get(scenario.name) {
+            return Outcome::Skipped(reason.clone());
+        }
+        let stage = Stage {
+            peer: row.peer,
+            places: self.places,
+            shape: row.shape,
+            sizes: self.sizes,
+        };
+        (scenario.run)(&stage).await.into()
+    }
+}
+
+/// A run in a line.
+fn tell(scenario: &Scenario, outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Skipped(reason) => format!("skipped: {reason}"),
+        Outcome::Failed(reason) => format!("FAILED: {reason}"),
+        Outcome::Measured(figures) => {
+            let columns = scenario.columns.iter().filter_map(|column| {
+                let value = figures.value(column.key)?;
+                Some(format!("{} {value:.*}", column.heading, column.digits))
+            });
+            let mut told: Vec<String> = columns.collect();
+            if let Some(foreign) = figures.value("foreign") {
+                told.push(format!("foreign {:.0} %", foreign * 100.0));
+            }
+            told.extend_from_slice(figures.notes());
+            told.join(", ")
+        }
+    }
+}
+
+fn by_name<S: Serializer>(scenario: &Scenario, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(scenario.name)
+}
