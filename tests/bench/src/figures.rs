@@ -117,6 +117,16 @@ pub fn ratio_of(ours: &[Outcome], theirs: &[Outcome], key: &str) -> Option<f64> 
     median(ratios.collect())
 }
 
+/// How far the rounds lie apart: the largest less the smallest, as a share of the median.
+pub fn spread_of(rounds: &[Outcome], key: &str) -> Option<f64> {
+    let values: Vec<f64> = rounds.iter().filter_map(|round| round.value(key)).collect();
+    let largest = values.iter().copied().reduce(f64::max)?;
+    let smallest = values.iter().copied().reduce(f64::min)?;
+    let several = values.len() > 1;
+    let spread = (largest - smallest) / median(values)?;
+    (several && spread.is_finite()).then_some(spread)
+}
+
 /// The middle of values.
 pub fn median(mut values: Vec<f64>) -> Option<f64> {
     values.sort_by(f64::total_cmp);
@@ -130,7 +140,7 @@ pub fn median(mut values: Vec<f64>) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Figures, Outcome, median_of, ratio_of};
+    use super::{Figures, Outcome, median_of, ratio_of, spread_of};
 
     fn round(value: f64) -> Outcome {
         let mut figures = Figures::default();
@@ -146,6 +156,8 @@ mod tests {
         assert_eq!(median_of(&ours, "cpu"), Some(15.0));
         assert_eq!(median_of(&theirs, "cpu"), Some(30.0));
         assert_eq!(ratio_of(&ours, &theirs, "cpu"), Some(1.0));
+        assert_eq!(spread_of(&theirs, "cpu"), Some(1.0));
+        assert_eq!(spread_of(&theirs[..1], "cpu"), None);
         assert_eq!(median_of(&ours, "memory"), None);
         assert_eq!(ratio_of(&ours, &[failed()], "cpu"), None);
     }

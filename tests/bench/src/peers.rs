@@ -9,7 +9,7 @@ use anyhow::{Context, bail, ensure};
 use serde::Deserialize;
 use tokio::time::timeout;
 
-use crate::process;
+use crate::program;
 
 /// A tunnel. `peers.toml` tells what each field is.
 #[derive(Clone, Debug, Deserialize)]
@@ -132,6 +132,11 @@ impl Variables {
 }
 
 impl Peer {
+    /// Whether it is ours.
+    pub fn is_ours(&self) -> bool {
+        self.name == OURS
+    }
+
     /// Whether its version can be asked, and what it says; else why not.
     pub async fn version(&self, places: &Places) -> String {
         let Ok(said) = output(&self.version, places, VERSION_PATIENCE).await else {
@@ -152,7 +157,8 @@ impl Peer {
         if self.install.is_empty() || self.version(places).await != "not installed" {
             return Ok(());
         }
-        eprintln!("installing {}: {}", self.name, self.install.join(" "));
+        let shown = places.variables().fill_all(&self.install).join(" ");
+        eprintln!("installing {}: {shown}", self.name);
         std::fs::create_dir_all(&places.peers)?;
         output(&self.install, places, INSTALL_PATIENCE).await?;
         Ok(())
@@ -186,7 +192,7 @@ pub fn command(
 ) -> anyhow::Result<std::process::Command> {
     let argv = variables.fill_all(argv);
     let (program, arguments) = argv.split_first().context("an entry without a program")?;
-    let mut command = process::command(program);
+    let mut command = program::command(program);
     command.args(arguments).current_dir(work);
     for (name, value) in env {
         command.env(name, variables.fill(value));

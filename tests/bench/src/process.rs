@@ -1,117 +1,11 @@
-//! Child processes: started, ended by their ids, and asked for the CPU time and memory that they took.
+//! The CPU time and the memory that processes take, and the machine as a whole.
 
-use std::fs::{self, File};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::fs;
+use std::time::Duration;
 
-use anyhow::{Context, bail, ensure};
 use nix::sys::signal::{Signal, kill};
 use nix::time::{ClockId, clock_getcpuclockid};
 use nix::unistd::Pid;
-use tokio::time::{sleep, timeout};
-
-/// A running program. It ends when this is dropped, and so does all that it started.
-pub struct Program {
-    name: &'static str,
-    child: Child,
-    output: PathBuf,
-    /// What it started, as far as that was looked at: a child whose parent has died is found here.
-    known: Vec<Process>,
-}
-
-impl Program {
-    /// Starts a program that writes into a file of this directory.
-    ///
-    /// # Errors
-    /// Where it is not installed, or the file cannot be written.
-    pub fn start(
-        name: &'static str,
-        command: &mut Command,
-        directory: &Path,
-    ) -> anyhow::Result<Self> {
-        let output = directory.join(format!("{name}.out"));
-        let file = File::create(&output)?;
-        let program = Path::new(command.get_program()).display().to_string();
-        let spawned = command.stdout(file.try_clone()?).stderr(file).spawn();
-        let child = match spawned {
-            Ok(child) => child,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                bail!("not installed: there is no {program}")
-            }
-            Err(error) => return Err(error).context(program),
-        };
-        Ok(Self {
-            name,
-            child,
-            output,
-            known: Vec::new(),
-        })
-    }
-
-    /// Waits until it has written this text, and returns the line behind it.
-    ///
-    /// # Errors
-    /// Where it ends before, or takes too long.
-    pub async fn says(&mut self, text: &str) -> anyhow::Result<String> {
-        let saying = async {
-            loop {
-                let ended = self.ended();
-                if let Some((_, behind)) = self.said().split_once(text)
-                    && let Some((line, _)) = behind.split_once('\n')
-                {
-                    return Ok(line.to_owned());
-                }
-                ensure!(!ended, "{} ended: {}", self.name, self.last_words());
-                sleep(Duration::from_millis(5)).await;
-            }
-        };
-        let said = timeout(PATIENCE, saying).await;
-        said.with_context(|| format!("{} did not say {text:?}", self.name))?
-    }
-
-    fn said(&self) -> String {
-        let bytes = fs::read(&self.output).unwrap_or_default();
-        String::from_utf8_lossy(&bytes).into_owned()
-    }
-
-    /// The end of what it wrote, for the reason of a failure.
-    pub fn last_words(&self) -> String {
-        let said = self.said();
-        let last = said.lines().rev().find(|line| !line.trim().is_empty());
-        last.unwrap_or("(nothing)").chars().take(200).collect()
-    }
-
-    /// Whether it is no longer there.
-    pub fn ended(&mut self) -> bool {
-        !matches!(self.child.try_wait(), Ok(None))
-    }
-
-    /// It, and all that descend from it.
-    pub fn family(&mut self) -> Vec<Process> {
-        self.known = family(self.child.id());
-        self.known.clone()
-    }
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        let family = family(self.child.id());
-        self.known.extend(family);
-        kill(pid(self.child.id()), Signal::SIGTERM).ok();
-        let asked = Instant::now();
-        while !self.ended() && asked.elapsed() < FAREWELL {
-            #[expect(clippy::disallowed_methods, reason = "nothing else runs at a drop")]
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        for process in &self.known {
-            if process.is_there() {
-                kill(pid(process.id), Signal::SIGKILL).ok();
-            }
-        }
-        self.child.wait().ok();
-    }
-}
 
 /// A process, told from a later one with its number by when it was started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,8 +22,12 @@ impl Process {
         Self { id, started }
     }
 
-    fn is_there(self) -> bool {
-        Stat::of(self.id).is_some_and(|stat| stat.started == self.started && stat.state != 'Z')
+    /// Ends it at once, where it is still there.
+    pub fn kill(self) {
+        let is_there = |stat: Stat| stat.started == self.started && stat.state != 'Z';
+        if Stat::of(self.id).is_some_and(is_there) {
+            kill(pid(self.id), Signal::SIGKILL).ok();
+        }
     }
 
     /// The CPU time, user's and system's, of all its threads, and of its children that have ended.
@@ -198,7 +96,8 @@ impl Stat {
     }
 }
 
-fn family(root: u32) -> Vec<Process> {
+/// A process and all that descend from it.
+pub fn family(root: u32) -> Vec<Process> {
     let directories = fs::read_dir("/proc").into_iter().flatten().flatten();
     let ids = directories.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
     let all: Vec<(Process, u32)> = ids
@@ -243,26 +142,11 @@ fn ticks(count: u64) -> Duration {
     Duration::from_secs_f64(count as f64 / per_second as f64)
 }
 
+/// Asks a process to end.
+pub fn terminate(id: u32) {
+    kill(pid(id), Signal::SIGTERM).ok();
+}
+
 fn pid(id: u32) -> Pid {
     Pid::from_raw(id.cast_signed())
 }
-
-/// A command that takes nothing of ggrok's settings from this machine.
-pub fn command(program: &str) -> Command {
-    let mut command = Command::new(program);
-    for (key, _) in std::env::vars_os() {
-        let key = key.to_string_lossy().into_owned();
-        if key.starts_with("GGROK_") || key.to_ascii_lowercase().ends_with("_proxy") {
-            command.env_remove(key);
-        }
-    }
-    command.env_remove("PORT").env_remove("DYNO");
-    command.stdin(Stdio::null());
-    command
-}
-
-/// How long a program may take to start.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// How long one may take to end by itself.
-const FAREWELL: Duration = Duration::from_secs(2);

@@ -8,7 +8,7 @@ use anyhow::Context;
 use serde::Serialize;
 
 use crate::facts::Facts;
-use crate::figures::{Outcome, median, median_of, ratio_of};
+use crate::figures::{Outcome, median, median_of, ratio_of, spread_of};
 use crate::goals;
 use crate::rounds::{Row, Table};
 use crate::scenario::{Column, Shape};
@@ -33,7 +33,7 @@ impl Report<'_> {
             // Writing to a string cannot fail.
             write!(text, "\n### {name}\n\n{}.\n\n", capitalized(&about)).ok();
             text.push_str(&scenario(table));
-            text.push_str(&foreign(table));
+            text.push_str(&noise(table));
         }
         text
     }
@@ -164,16 +164,27 @@ fn notes(row: &Row<'_>) -> String {
     notes.join("; ")
 }
 
-/// The load that others put on the machine meanwhile.
-fn foreign(table: &Table<'_>) -> String {
+/// How far the figures can be trusted: the load that others put on the machine meanwhile, and how far
+/// the rounds lie apart in the first column.
+fn noise(table: &Table<'_>) -> String {
     let rounds = table.rows.iter().flat_map(|row| &row.rounds);
     let shares = rounds.filter_map(|round| round.figures()?.value("foreign"));
     let shares: Vec<f64> = shares.map(|share| share * 100.0).collect();
     let most = shares.iter().copied().fold(0.0, f64::max);
-    match median(shares) {
-        Some(middle) => format!("\nForeign load: {middle:.0} %, at most {most:.0} %.\n"),
-        None => String::new(),
+    let Some(middle) = median(shares) else {
+        return String::new();
+    };
+    let mut text = format!("\nForeign load: {middle:.0} %, at most {most:.0} %.");
+    if let Some(column) = table.scenario.columns.first() {
+        let rows = table.rows.iter();
+        let spreads = rows.filter_map(|row| spread_of(&row.rounds, column.key));
+        if let Some(widest) = spreads.reduce(f64::max) {
+            let (heading, percent) = (column.heading, widest * 100.0);
+            write!(text, " Rounds lie up to {percent:.0} % apart ({heading}).").ok();
+        }
     }
+    text.push('\n');
+    text
 }
 
 fn line(cells: impl Iterator<Item = String>) -> String {

@@ -28,6 +28,8 @@ pub struct Sizes {
     /// Numbers of tunnels and of visitors that are compared.
     pub growing_tunnels: &'static [usize],
     pub growing_visitors: &'static [usize],
+    /// The share of the machine that others may take before a run is repeated.
+    pub foreign: f64,
 }
 
 impl Sizes {
@@ -48,6 +50,7 @@ impl Sizes {
             bursts: 3,
             growing_tunnels: &[1, 10, 100, 1000],
             growing_visitors: &[1, 64, 1000, 10_000],
+            foreign: 0.1,
         }
     }
 
@@ -67,6 +70,7 @@ impl Sizes {
             bursts: 1,
             growing_tunnels: &[1, 10, 100],
             growing_visitors: &[1, 64, 1000],
+            foreign: 1.0,
         }
     }
 }

@@ -1,7 +1,6 @@
 //! A tunnel that runs: local server, server, client, and what stands between them.
 
-use std::collections::HashSet;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
@@ -13,8 +12,10 @@ use tokio::time::{sleep, timeout};
 
 use crate::clients;
 use crate::origin::HELLO;
-use crate::peers::{Dials, OURS, Peer, Places, Variables, command};
-use crate::process::{self, Process, Program};
+use crate::peers::{Peer, Places, command};
+use crate::ports::Ports;
+use crate::process::Process;
+use crate::program::{self, Program};
 use crate::visitor::{Door, Visitor};
 
 /// What stands between client and server.
@@ -74,7 +75,9 @@ impl Tunnel {
         let local: SocketAddr = origin.says("listening on ").await?.trim().parse()?;
         let ports = Ports::choose(peer)?;
         let mut variables = setup.places.variables();
-        ports.name(&mut variables, setup.between);
+        ports.name(&mut variables, setup.between == Between::Nothing);
+        let secure = setup.between == Between::Tls;
+        variables.set("dial_scheme", &if secure { "wss" } else { "ws" });
         variables.set("work", &work.path().display());
         variables.set("origin_port", &local.port());
         for (file, text) in &peer.files {
@@ -87,7 +90,7 @@ impl Tunnel {
         };
         let mut server = start("server", &peer.server, &peer.server_env)?;
         listens(&mut server, ports.dialled()).await?;
-        let between = ports.put_between(setup.between, work.path()).await?;
+        let between = put_between(&ports, setup.between, work.path()).await?;
         let mut client_argv = peer.client.clone();
         if setup.between == Between::Tls {
             client_argv.extend(["--ca-cert".to_owned(), "{work}/ca.pem".to_owned()]);
@@ -181,7 +184,7 @@ impl Tunnel {
 /// Starts this program as one of its parts.
 fn start_part(work: &Path, name: &'static str, arguments: &[&str]) -> anyhow::Result<Program> {
     let itself = std::env::current_exe()?;
-    let mut command = process::command(itself.to_str().context("this program's path")?);
+    let mut command = program::command(itself.to_str().context("this program's path")?);
     command.args(arguments).stdin(Stdio::piped());
     Program::start(name, &mut command, work)
 }
@@ -194,6 +197,31 @@ fn start_clients(
 ) -> anyhow::Result<Program> {
     let (relay, local, count) = (relay.to_string(), local.to_string(), count.to_string());
     start_part(work, "clients", &["clients", &relay, &local, &count])
+}
+
+/// Starts what stands between client and server.
+async fn put_between(
+    ports: &Ports,
+    between: Between,
+    work: &Path,
+) -> anyhow::Result<Option<Program>> {
+    let (listen, to) = (ports.dial.to_string(), ports.dialled().to_string());
+    let certificate = work.join("ca.pem").display().to_string();
+    let mut program = match between {
+        Between::Nothing => return Ok(None),
+        Between::Link(one_way) => {
+            let one_way = humantime::format_duration(one_way).to_string();
+            start_part(work, "link", &["link", &listen, &to, &one_way])?
+        }
+        Between::Forwarder => start_part(work, "forwarder", &["forwarder", &listen, &to])?,
+        Between::Tls => start_part(
+            work,
+            "forwarder",
+            &["forwarder", &listen, &to, &certificate],
+        )?,
+    };
+    program.says("listening on ").await?;
+    Ok(Some(program))
 }
 
 async fn listens(program: &mut Program, address: SocketAddr) -> anyhow::Result<()> {
@@ -210,104 +238,6 @@ async fn listens(program: &mut Program, address: SocketAddr) -> anyhow::Result<(
     };
     let dialled = timeout(READY, dialling).await;
     dialled.with_context(|| format!("the server does not listen on {address}"))?
-}
-
-/// The ports of a tunnel.
-struct Ports {
-    public: u16,
-    control: u16,
-    dials: Dials,
-    /// What the client dials where something stands between.
-    dial: SocketAddr,
-}
-
-impl Ports {
-    fn choose(peer: &Peer) -> anyhow::Result<Self> {
-        let mut taken = HashSet::new();
-        let mut choose = |name: &str| match peer.pinned.get(name) {
-            Some(&port) => {
-                let free = TcpListener::bind(("127.0.0.1", port));
-                free.with_context(|| format!("port {port}, which it needs, is taken"))?;
-                anyhow::Ok(port)
-            }
-            None => Ok(free_port(&mut taken)),
-        };
-        let (public, control) = (choose("public_port")?, choose("control_port")?);
-        let own = match peer.dials {
-            Dials::PublicPort => public,
-            Dials::ControlPort => control,
-        };
-        // Where the client cannot be told another port it can be told another address.
-        let dial = match peer.pinned.contains_key(peer.dials.variable()) {
-            true => ([127, 0, 0, 2], own).into(),
-            false => ([127, 0, 0, 1], free_port(&mut taken)).into(),
-        };
-        Ok(Self {
-            public,
-            control,
-            dials: peer.dials,
-            dial,
-        })
-    }
-
-    /// The server's own address for its client.
-    fn dialled(&self) -> SocketAddr {
-        let port = match self.dials {
-            Dials::PublicPort => self.public,
-            Dials::ControlPort => self.control,
-        };
-        ([127, 0, 0, 1], port).into()
-    }
-
-    fn name(&self, variables: &mut Variables, between: Between) {
-        let dial = match between {
-            Between::Nothing => self.dialled(),
-            Between::Link(_) | Between::Forwarder | Between::Tls => self.dial,
-        };
-        variables.set("public_port", &self.public);
-        variables.set("control_port", &self.control);
-        variables.set("dial_host", &dial.ip());
-        variables.set("dial_port", &dial.port());
-        let secure = between == Between::Tls;
-        variables.set("dial_scheme", &if secure { "wss" } else { "ws" });
-    }
-
-    async fn put_between(&self, between: Between, work: &Path) -> anyhow::Result<Option<Program>> {
-        let (listen, to) = (self.dial.to_string(), self.dialled().to_string());
-        let certificate = work.join("ca.pem").display().to_string();
-        let mut program = match between {
-            Between::Nothing => return Ok(None),
-            Between::Link(one_way) => {
-                let one_way = humantime::format_duration(one_way).to_string();
-                start_part(work, "link", &["link", &listen, &to, &one_way])?
-            }
-            Between::Forwarder => start_part(work, "forwarder", &["forwarder", &listen, &to])?,
-            Between::Tls => start_part(
-                work,
-                "forwarder",
-                &["forwarder", &listen, &to, &certificate],
-            )?,
-        };
-        program.says("listening on ").await?;
-        Ok(Some(program))
-    }
-}
-
-impl Peer {
-    /// Whether it is ours.
-    pub fn is_ours(&self) -> bool {
-        self.name == OURS
-    }
-}
-
-/// Below the ports that the system gives to those who connect, of which a benchmark uses many.
-fn free_port(taken: &mut HashSet<u16>) -> u16 {
-    loop {
-        let port = fastrand::u16(20_000..32_000);
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() && taken.insert(port) {
-            return port;
-        }
-    }
 }
 
 /// How long a tunnel may take to serve.

@@ -4,7 +4,8 @@ use std::process::{Command, Output};
 
 fn run(arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ggrok-bench"));
-    command.args(arguments).output().unwrap()
+    let run = command.args(arguments).output();
+    run.expect("the program runs")
 }
 
 #[test]
