@@ -70,7 +70,8 @@ impl Sizes {
             bursts: 1,
             growing_tunnels: &[1, 10, 100],
             growing_visitors: &[1, 64, 1000],
-            foreign: 1.0,
+            // Never.
+            foreign: f64::INFINITY,
         }
     }
 }
