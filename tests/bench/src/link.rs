@@ -55,15 +55,15 @@ impl Link {
         let (from_near, to_near) = near.into_split();
         // Sends before the far side has its connection, as TCP does.
         let (sent, arrives) = mpsc::channel(QUEUE);
-        let opened = dialled + 2 * self.one_way;
-        let sending = self.clone().read(from_near, sent, opened);
+        let sending = self.clone().read(from_near, sent);
         let passing = async {
-            self.clock.sleep_until(opened + self.one_way).await;
+            // There and back, and there again with the first bytes.
+            self.clock.sleep_until(dialled + 3 * self.one_way).await;
             let far = TcpStream::connect(self.to).await?;
             far.set_nodelay(true)?;
             let (from_far, to_far) = far.into_split();
             let (answered, comes_back) = mpsc::channel(QUEUE);
-            let answering = self.clone().read(from_far, answered, opened);
+            let answering = self.clone().read(from_far, answered);
             tokio::join!(
                 self.write(arrives, to_far),
                 answering,
@@ -74,12 +74,12 @@ impl Link {
         tokio::join!(sending, passing).1
     }
 
-    /// Reads to the end, whose empty piece takes the same time. Nothing leaves before `opened`.
-    async fn read(self, mut from: OwnedReadHalf, to: Sender<Piece>, opened: Instant) {
+    /// Reads to the end, whose empty piece takes the same time.
+    async fn read(self, mut from: OwnedReadHalf, to: Sender<Piece>) {
         let mut buffer = vec![0; 64 << 10];
         loop {
             let read = from.read(&mut buffer).await.unwrap_or(0);
-            let due = Instant::now().max(opened) + self.one_way;
+            let due = Instant::now() + self.one_way;
             let sent = to.send((due, buffer[..read].to_vec())).await;
             if read == 0 || sent.is_err() {
                 return;
@@ -90,7 +90,7 @@ impl Link {
     async fn write(&self, mut arrives: Receiver<Piece>, mut to: OwnedWriteHalf) {
         while let Some((due, bytes)) = arrives.recv().await {
             self.clock.sleep_until(due).await;
-            if bytes.is_empty() || to.write_all(&bytes).await.is_err() {
+            if to.write_all(&bytes).await.is_err() {
                 break;
             }
         }
