@@ -20,6 +20,8 @@ pub fn build() -> anyhow::Result<PathBuf> {
     build.args(["build", "--locked", "--profile", "dist"]);
     build.args(["-p", "ggrok-server", "-p", "ggrok-client"]);
     build.arg("--message-format=json-render-diagnostics");
+    // What is released is not built in pieces.
+    build.env_remove("CARGO_INCREMENTAL");
     build.current_dir(env!("CARGO_MANIFEST_DIR"));
     let built = build.stdin(Stdio::null()).stderr(Stdio::inherit()).output();
     let built = built.context("cannot run cargo")?;

@@ -64,10 +64,10 @@ impl Visitor {
     async fn exchange(&mut self, request: &[u8], expected: &[u8]) -> anyhow::Result<()> {
         self.stream.write_all(request).await?;
         let head = self.head().await?;
+        head.must_be(expected.len() as u64)?;
         while self.buffer.len() < head.end + expected.len() {
             self.read_more().await?;
         }
-        head.must_be(expected.len() as u64)?;
         ensure!(self.buffer[head.end..] == *expected, "another body");
         Ok(())
     }
@@ -189,7 +189,8 @@ impl Head {
 
     fn must_be(&self, length: u64) -> anyhow::Result<()> {
         ensure!(self.status == 200, "status {}", self.status);
-        ensure!(self.length == length, "{} bytes", self.length);
+        let its = self.length;
+        ensure!(its == length, "a body of {its} bytes in place of {length}");
         Ok(())
     }
 }
