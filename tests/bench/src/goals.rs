@@ -56,11 +56,11 @@ impl Goal {
 
     fn row(&self, measured: Option<f64>) -> String {
         let figure = match self.against {
-            Some(tunnel) => format!("{}, of {tunnel}'s", self.what),
+            Some(tunnel) => format!("{} ÷ {tunnel}'s", self.what),
             None => self.what.to_owned(),
         };
         let shown =
-            measured.map_or_else(|| "not measured".to_owned(), |value| format!("{value:.2}"));
+            measured.map_or_else(|| "not measured".to_owned(), |value| format!("{value:.3}"));
         let verdict = |most: Option<f64>| match (most, measured) {
             (Some(most), Some(value)) if value <= most => "yes",
             (Some(_), Some(_)) => "no",
@@ -120,7 +120,7 @@ const GOALS: &[Goal] = &[
     Goal::of("upload", "CPU", "cpu_s")
         .against("bore")
         .reach(0.65),
-    Goal::of("neighbours", "p99, of that alone", "times")
+    Goal::of("neighbours", "p99 ÷ alone", "times")
         .reach(2.0)
         .aim(1.2),
     Goal::of("wan", "a request, round trips", "single")
@@ -168,15 +168,15 @@ mod tests {
         let cells = |measured| goal.row(measured).replace(' ', "");
         assert_eq!(
             cells(Some(0.9)),
-            "|small|CPU,ofbore's|0.90|≤1.00|yes|≤0.80|no|\n"
+            "|small|CPU÷bore's|0.900|≤1.00|yes|≤0.80|no|\n"
         );
         assert_eq!(
             cells(Some(1.1)),
-            "|small|CPU,ofbore's|1.10|≤1.00|no|≤0.80|no|\n"
+            "|small|CPU÷bore's|1.100|≤1.00|no|≤0.80|no|\n"
         );
         assert_eq!(
             cells(None),
-            "|small|CPU,ofbore's|notmeasured|≤1.00||≤0.80||\n"
+            "|small|CPU÷bore's|notmeasured|≤1.00||≤0.80||\n"
         );
     }
 }

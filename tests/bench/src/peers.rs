@@ -142,11 +142,7 @@ impl Peer {
         let Ok(said) = output(&self.version, places, VERSION_PATIENCE).await else {
             return "not installed".to_owned();
         };
-        let digits =
-            |word: &&str| word.contains('.') && word.contains(|c: char| c.is_ascii_digit());
-        let mut words = said.split(|c: char| c.is_whitespace() || c == '/');
-        let version = words.find(digits).unwrap_or("unknown");
-        version.trim_start_matches('v').to_owned()
+        version_in(&said).unwrap_or("unknown").to_owned()
     }
 
     /// Installs it, where its entry says how and it is not there.
@@ -163,6 +159,16 @@ impl Peer {
         output(&self.install, places, INSTALL_PATIENCE).await?;
         Ok(())
     }
+}
+
+/// The first word that starts with two numbers and a point between them.
+fn version_in(said: &str) -> Option<&str> {
+    let mut words = said.split(|c: char| c.is_whitespace() || c == '/');
+    words.find(|word| {
+        let mut parts = word.split('.');
+        let mut is_number = || parts.next().is_some_and(|part| part.parse::<u32>().is_ok());
+        is_number() && is_number()
+    })
 }
 
 /// Runs a command to its end, and returns what it said.
@@ -211,7 +217,7 @@ const INSTALL_PATIENCE: Duration = Duration::from_secs(30 * 60);
 
 #[cfg(test)]
 mod tests {
-    use super::{Dials, OURS, Variables, all};
+    use super::{Dials, OURS, Variables, all, version_in};
 
     #[test]
     fn knows_its_own_entries_and_takes_more() {
@@ -229,6 +235,14 @@ mod tests {
         };
         assert_eq!(about("bore"), ("another".to_owned(), 0));
         assert_eq!(about("new"), ("one more".to_owned(), 0));
+    }
+
+    #[test]
+    fn finds_versions() {
+        assert_eq!(version_in("nginx version: nginx/1.22.1\n"), Some("1.22.1"));
+        let told = "rathole\n\nBuild Timestamp: 2026-11-22T08:12:43.3Z\nBuild Version: 0.5.0\n";
+        assert_eq!(version_in(told), Some("0.5.0"));
+        assert_eq!(version_in("no version"), None);
     }
 
     #[test]

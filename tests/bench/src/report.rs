@@ -97,8 +97,8 @@ fn scenario(table: &Table<'_>) -> String {
     let columns = table.scenario.columns;
     let of_peers = table.rows.iter().all(|row| row.shape == Shape::AsItIs);
     let (first, ratio) = match of_peers {
-        true => ("tunnel", "ours, of its"),
-        false => ("ggrok", "of the first"),
+        true => ("tunnel", "ours ÷ its"),
+        false => ("ggrok", "÷ the first"),
     };
     let mut headings = vec![first];
     for column in columns {

@@ -28,7 +28,7 @@ pub const SCENARIO: Scenario = Scenario {
         Column::shown("alone_p99_ms", "p99 ms", 3),
         Column::shown("beside_p50_ms", "beside them: p50 ms", 3),
         Column::compared("beside_p99_ms", "p99 ms", 3),
-        Column::shown("times", "p99, of that alone", 2),
+        Column::shown("times", "p99 ÷ alone", 2),
     ],
     run: |stage| Box::pin(run(stage)),
 };
