@@ -24,7 +24,8 @@ pub struct Facts {
 #[derive(Serialize)]
 pub struct Measured {
     pub name: String,
-    pub version: String,
+    /// None where it is not installed.
+    pub version: Option<String>,
     pub about: String,
 }
 

@@ -37,7 +37,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use self::facts::Facts;
 use self::part::Part;
-use self::peers::{Peer, Places};
+use self::peers::{OURS, Peer, Places};
 use self::report::Report;
 use self::rounds::Plan;
 use self::scenario::Scenario;
@@ -147,8 +147,12 @@ impl Cli {
         }
         let rounds = self.rounds.max(1);
         let facts = Facts::gather(&peers, &places, built.to_owned(), rounds, self.quick).await;
+        let tunnels = facts.tunnels.iter();
+        let missing = tunnels.filter(|tunnel| tunnel.version.is_none() && tunnel.name != OURS);
+        let missing = missing.map(|tunnel| tunnel.name.clone()).collect();
         let plan = Plan {
             scenarios,
+            missing,
             peers: &peers,
             places: &places,
             sizes: &sizes,

@@ -137,12 +137,13 @@ impl Peer {
         self.name == OURS
     }
 
-    /// Whether its version can be asked, and what it says; else why not.
-    pub async fn version(&self, places: &Places) -> String {
-        let Ok(said) = output(&self.version, places, VERSION_PATIENCE).await else {
-            return "not installed".to_owned();
-        };
-        version_in(&said).unwrap_or("unknown").to_owned()
+    /// Its version; none where it is not installed.
+    pub async fn version(&self, places: &Places) -> Option<String> {
+        if self.version.is_empty() {
+            return Some("unknown".to_owned());
+        }
+        let said = output(&self.version, places, VERSION_PATIENCE).await.ok()?;
+        Some(version_in(&said).unwrap_or("unknown").to_owned())
     }
 
     /// Installs it, where its entry says how and it is not there.
@@ -150,7 +151,7 @@ impl Peer {
     /// # Errors
     /// What went wrong.
     pub async fn install(&self, places: &Places) -> anyhow::Result<()> {
-        if self.install.is_empty() || self.version(places).await != "not installed" {
+        if self.install.is_empty() || self.version(places).await.is_some() {
             return Ok(());
         }
         let shown = places.variables().fill_all(&self.install).join(" ");

@@ -87,7 +87,8 @@ fn facts(facts: &Facts) -> String {
          | tunnel | version | what it is |\n|---|---|---|\n"
     );
     for tunnel in &facts.tunnels {
-        let (name, version, about) = (&tunnel.name, &tunnel.version, &tunnel.about);
+        let (name, about) = (&tunnel.name, &tunnel.about);
+        let version = tunnel.version.as_deref().unwrap_or("not installed");
         writeln!(text, "| {name} | {version} | {about} |").ok();
     }
     text

@@ -11,6 +11,8 @@ use crate::sizes::Sizes;
 pub struct Plan<'a> {
     pub scenarios: Vec<&'static Scenario>,
     pub peers: &'a [Peer],
+    /// Names of those that are not installed.
+    pub missing: Vec<String>,
     pub places: &'a Places,
     pub sizes: &'a Sizes,
     pub rounds: usize,
@@ -104,6 +106,10 @@ impl<'a> Plan<'a> {
     }
 
     async fn outcome(&self, scenario: &Scenario, row: &Row<'_>) -> Outcome {
+        if self.missing.contains(&row.peer.name) {
+            let reason = "it is not installed; see `--install`";
+            return Outcome::Skipped(reason.to_owned());
+        }
         if let Some(reason) = row.peer.skip.get(scenario.name) {
             return Outcome::Skipped(reason.clone());
         }
