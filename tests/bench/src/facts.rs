@@ -15,6 +15,7 @@ pub struct Facts {
     pub commit: String,
     pub programs: String,
     pub machine: String,
+    /// So far.
     pub rounds: usize,
     pub quick: bool,
     pub tunnels: Vec<Measured>,
@@ -30,13 +31,7 @@ pub struct Measured {
 }
 
 impl Facts {
-    pub async fn gather(
-        peers: &[Peer],
-        places: &Places,
-        programs: String,
-        rounds: usize,
-        quick: bool,
-    ) -> Self {
+    pub async fn gather(peers: &[Peer], places: &Places, programs: String, quick: bool) -> Self {
         let mut tunnels = Vec::new();
         for peer in peers {
             tunnels.push(Measured {
@@ -52,7 +47,7 @@ impl Facts {
             commit: commit(),
             programs,
             machine: machine(),
-            rounds,
+            rounds: 0,
             quick,
             tunnels,
         }

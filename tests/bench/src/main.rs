@@ -145,8 +145,7 @@ impl Cli {
                 peer.install(&places).await?;
             }
         }
-        let rounds = self.rounds.max(1);
-        let facts = Facts::gather(&peers, &places, built.to_owned(), rounds, self.quick).await;
+        let facts = Facts::gather(&peers, &places, built.to_owned(), self.quick).await;
         let tunnels = facts.tunnels.iter();
         let missing = tunnels.filter(|tunnel| tunnel.version.is_none() && tunnel.name != OURS);
         let missing = missing.map(|tunnel| tunnel.name.clone()).collect();
@@ -156,24 +155,33 @@ impl Cli {
             peers: &peers,
             places: &places,
             sizes: &sizes,
-            rounds,
         };
-        let tables = plan.run().await;
-        let report = Report { facts, tables };
+        let tables = plan.tables();
+        let mut report = Report { facts, tables };
+        for round in 0..self.rounds.max(1) {
+            plan.round(round, &mut report.tables).await;
+            report.facts.rounds = round + 1;
+            self.keep(&report, &sizes)?;
+        }
         println!("{}", report.markdown(&sizes));
-        if let Some(file) = &self.json {
-            let json = serde_json::to_string_pretty(&report)?;
-            std::fs::write(file, json).with_context(|| file.display().to_string())?;
-        }
-        if let Some(file) = &self.write {
-            report.write(file, &sizes)?;
-        }
         let mut rows = report.tables.iter().flat_map(|table| &table.rows);
         Ok(if rows.any(|row| row.is_broken()) {
             ExitCode::FAILURE
         } else {
             ExitCode::SUCCESS
         })
+    }
+
+    /// Writes what was found so far: a run is long, and may be interrupted.
+    fn keep(&self, report: &Report<'_>, sizes: &Sizes) -> anyhow::Result<()> {
+        if let Some(file) = &self.json {
+            let json = serde_json::to_string_pretty(report)?;
+            std::fs::write(file, json).with_context(|| file.display().to_string())?;
+        }
+        if let Some(file) = &self.write {
+            report.write(file, sizes)?;
+        }
+        Ok(())
     }
 
     fn peers_directory(&self) -> anyhow::Result<PathBuf> {

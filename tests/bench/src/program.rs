@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, bail};
 use tokio::time::{sleep, timeout};
 
 use crate::process::{Process, family, terminate};
@@ -55,13 +55,13 @@ impl Program {
     pub async fn says(&mut self, text: &str) -> anyhow::Result<String> {
         let saying = async {
             loop {
-                let ended = self.ended();
+                let lives = self.must_live();
                 if let Some((_, behind)) = self.said().split_once(text)
                     && let Some((line, _)) = behind.split_once('\n')
                 {
                     return Ok(line.to_owned());
                 }
-                ensure!(!ended, "{} ended: {}", self.name, self.last_words());
+                lives?;
                 sleep(Duration::from_millis(5)).await;
             }
         };
@@ -74,15 +74,22 @@ impl Program {
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
-    /// The end of what it wrote, for the reason of a failure.
-    pub fn last_words(&self) -> String {
+    /// How it ended, and the end of what it wrote: the reason of a failure.
+    ///
+    /// # Errors
+    /// That, where it has ended.
+    pub fn must_live(&mut self) -> anyhow::Result<()> {
+        let Some(status) = self.child.try_wait()? else {
+            return Ok(());
+        };
         let said = self.said();
         let last = said.lines().rev().find(|line| !line.trim().is_empty());
-        last.unwrap_or("(nothing)").chars().take(200).collect()
+        let last: String = last.unwrap_or("nothing").chars().take(200).collect();
+        bail!("the {} ended, {status}; said last: {last}", self.name)
     }
 
     /// Whether it is no longer there.
-    pub fn ended(&mut self) -> bool {
+    fn ended(&mut self) -> bool {
         !matches!(self.child.try_wait(), Ok(None))
     }
 

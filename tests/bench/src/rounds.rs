@@ -15,7 +15,6 @@ pub struct Plan<'a> {
     pub missing: Vec<String>,
     pub places: &'a Places,
     pub sizes: &'a Sizes,
-    pub rounds: usize,
 }
 
 /// A scenario's results.
@@ -50,24 +49,22 @@ impl Row<'_> {
 }
 
 impl<'a> Plan<'a> {
-    /// Runs it. Each scenario starts with another tunnel each round, so that none is always the first.
-    pub async fn run(&self) -> Vec<Table<'a>> {
-        let mut tables: Vec<Table<'a>> = self.tables();
-        for round in 0..self.rounds {
-            for table in &mut tables {
-                let rows = table.rows.len();
-                for turn in 0..rows {
-                    let row = &mut table.rows[(round + turn) % rows];
-                    eprint!("round {}, {}, ", round + 1, table.scenario.name);
-                    let outcome = self.undisturbed(table.scenario, row).await;
-                    row.rounds.push(outcome);
-                }
+    /// Runs all once, and adds the outcomes. Each scenario starts with another tunnel each round, so
+    /// that none is always the first.
+    pub async fn round(&self, round: usize, tables: &mut [Table<'a>]) {
+        for table in tables {
+            let rows = table.rows.len();
+            for turn in 0..rows {
+                let row = &mut table.rows[(round + turn) % rows];
+                eprint!("round {}, {}, ", round + 1, table.scenario.name);
+                let outcome = self.undisturbed(table.scenario, row).await;
+                row.rounds.push(outcome);
             }
         }
-        tables
     }
 
-    fn tables(&self) -> Vec<Table<'a>> {
+    /// The tables before the first round.
+    pub fn tables(&self) -> Vec<Table<'a>> {
         let scenarios = self.scenarios.iter();
         let tables = scenarios.map(|scenario| {
             let shapes = (scenario.shapes)(self.sizes);

@@ -158,14 +158,8 @@ impl Tunnel {
     /// # Errors
     /// That.
     pub fn must_live(&mut self) -> anyhow::Result<()> {
-        for (name, program) in [("server", &mut self.server), ("client", &mut self.client)] {
-            ensure!(
-                !program.ended(),
-                "the {name} ended: {}",
-                program.last_words()
-            );
-        }
-        Ok(())
+        self.server.must_live()?;
+        self.client.must_live()
     }
 
     /// Its processes of now.
@@ -227,11 +221,7 @@ async fn put_between(
 async fn listens(program: &mut Program, address: SocketAddr) -> anyhow::Result<()> {
     let dialling = async {
         while TcpStream::connect(address).await.is_err() {
-            ensure!(
-                !program.ended(),
-                "the server ended: {}",
-                program.last_words()
-            );
+            program.must_live()?;
             sleep(Duration::from_millis(5)).await;
         }
         Ok(())
