@@ -52,7 +52,8 @@ pub const TUNNELS: Scenario = Scenario {
 async fn visitors(stage: &Stage<'_>) -> anyhow::Result<Figures> {
     let mut tunnel = stage.tunnel().await?;
     let requests = vec![tunnel.door.get("/hello")];
-    let count = stage.sizes.idle_visitors;
+    // A tunnel that carries TCP has two connections for each.
+    let count = files::at_most(2 * stage.sizes.idle_visitors) / 2;
     let meter = Meter::start(&mut tunnel);
     let before = BothMemories::of(&tunnel.processes());
     let crowd = Crowd::open(tunnel.door.address, requests, count, AT_A_TIME).await?;
@@ -68,6 +69,7 @@ async fn visitors(stage: &Stage<'_>) -> anyhow::Result<Figures> {
     let grown = after.now().saturating_sub(before.now());
     figures.set("kib_each", grown as f64 / 1024.0 / count as f64);
     figures.foreign(&spent);
+    note_fewer(&mut figures, count, stage.sizes.idle_visitors);
     if open < count {
         figures.note(format!("closed {} of the connections", count - open));
     }
@@ -102,13 +104,17 @@ async fn tunnels(stage: &Stage<'_>) -> anyhow::Result<Figures> {
     figures.set("after_mib", after.server.now as f64 / MEBIBYTE);
     figures.set("client_kib_each", each(after.client.now, before.client.now));
     figures.foreign(&spent);
-    if count < stage.sizes.idle_tunnels {
-        let wanted = grouped(stage.sizes.idle_tunnels);
+    note_fewer(&mut figures, count, stage.sizes.idle_tunnels);
+    Ok(figures)
+}
+
+fn note_fewer(figures: &mut Figures, count: usize, wanted: usize) {
+    if count < wanted {
+        let (count, wanted) = (grouped(count), grouped(wanted));
         figures.note(format!(
-            "the system's limit of open files allows no {wanted}"
+            "{count} in place of {wanted}: the limit of open files"
         ));
     }
-    Ok(figures)
 }
 
 /// Visitors who come at a time.
