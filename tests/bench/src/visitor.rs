@@ -80,7 +80,8 @@ impl Visitor {
         length: u64,
     ) -> anyhow::Result<()> {
         self.stream.write_all(request).await?;
-        let head = timeout(PATIENCE, self.head()).await??;
+        let head = timeout(PATIENCE, self.head()).await;
+        let head = head.context("no answer")??;
         head.must_be(length)?;
         let mut piece = self.buffer.split_off(head.end);
         piece.reserve(PIECE);
@@ -125,7 +126,8 @@ impl Visitor {
     /// Sends a request and reads a little of its answer.
     pub async fn stall(&mut self, request: &[u8]) -> anyhow::Result<()> {
         self.stream.write_all(request).await?;
-        let head = timeout(PATIENCE, self.head()).await??;
+        let head = timeout(PATIENCE, self.head()).await;
+        let head = head.context("no answer")??;
         ensure!(head.status == 200, "status {}", head.status);
         Ok(())
     }
