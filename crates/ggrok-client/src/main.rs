@@ -25,6 +25,8 @@ use crate::console::Console;
 use crate::settings::Settings;
 use crate::shown::without_passwords;
 
+// What is released has it. It needs `make` to build, which not everybody has.
+#[cfg(feature = "jemalloc")]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 

@@ -208,4 +208,4 @@ impl Seat {
 }
 
 /// A tunnel that is idle holds this buffer, and the WebSocket library clears it before each read.
-const READ_BUFFER: usize = 32 << 10;
+const READ_BUFFER: usize = 16 << 10;
