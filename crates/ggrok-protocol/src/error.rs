@@ -85,9 +85,9 @@ pub enum DecodeError {
     /// The method, target, status or a field is not valid.
     #[error("invalid HTTP in the envelope: {0}")]
     Invalid(#[from] http::Error),
-    /// The fields are no list of pairs of a name and a value, or there are too many of them.
-    #[error("the fields in the envelope are no pairs of strings, or too many")]
-    Fields,
+    /// The head is not the JSON that ggrok.v2 has, or has too many fields.
+    #[error("the head is no JSON of method or status and fields, or has too many of them")]
+    Head,
     /// The target is neither a path nor a URL.
     #[error("the target in the envelope is neither a path nor a URL")]
     Target,

@@ -11,8 +11,7 @@ use bytes::{BufMut, Bytes};
 use http::header::{HeaderMap, HeaderValue, InvalidHeaderValue};
 use http::uri::PathAndQuery;
 use http::{Method, Request, Response, StatusCode, Uri, request, response};
-use serde::Deserialize;
-use serde_json::value::RawValue;
+use serde::de::IgnoredAny;
 
 use crate::DecodeError;
 use crate::trailers::remove_forbidden;
@@ -24,27 +23,6 @@ pub(crate) struct Asks {
     pub(crate) upgrade: Option<HeaderValue>,
     /// The visitor waits for a 100 before it sends the body (RFC 9110, section 10.1.1).
     pub(crate) expect: bool,
-}
-
-#[derive(Deserialize)]
-struct RequestHead<'a> {
-    #[serde(borrow)]
-    method: Cow<'a, str>,
-    #[serde(borrow)]
-    target: Cow<'a, str>,
-    #[serde(borrow)]
-    fields: &'a RawValue,
-    upgrade: Option<String>,
-    #[serde(default)]
-    expect: bool,
-}
-
-#[derive(Deserialize)]
-struct ResponseHead<'a> {
-    status: u16,
-    #[serde(borrow)]
-    fields: &'a RawValue,
-    upgrade: Option<String>,
 }
 
 /// Writes a request's head.
@@ -68,25 +46,40 @@ pub(crate) fn encode_request(head: &request::Parts, asks: &Asks) -> Bytes {
 /// Reads a request's head. Its target has no scheme and no authority, whatever was sent.
 pub(crate) fn decode_request(head: &[u8]) -> Result<(Request<()>, Asks), DecodeError> {
     let message = own(head);
-    let head: RequestHead<'_> = serde_json::from_slice(&message)?;
+    let (mut method, mut target, mut fields) = (None, None, None);
+    let (mut upgrade, mut expect) = (None, None);
+    json::members(text(&message)?, |name, json| match name {
+        "method" => once(&mut method, json.string()?),
+        "target" => once(&mut target, json.string()?),
+        "fields" => once(&mut fields, json.fields(&message)?),
+        "upgrade" => once(&mut upgrade, json.value()?),
+        "expect" => once(&mut expect, json.value()?),
+        _ => json.value().map(|IgnoredAny| ()),
+    })?;
+    let (Some(method), Some(target), Some(fields)) = (method, target, fields) else {
+        return Err(DecodeError::Head);
+    };
     let mut request = Request::new(());
-    *request.method_mut() = Method::from_bytes(head.method.as_bytes()).map_err(invalid)?;
-    if !(head.target.starts_with('/') || head.target == "*") {
+    *request.method_mut() = Method::from_bytes(method.as_bytes()).map_err(invalid)?;
+    *request.uri_mut() = uri(&message, target)?;
+    *request.headers_mut() = fields;
+    let asks = Asks {
+        upgrade: protocol(upgrade)?,
+        expect: expect.unwrap_or(false),
+    };
+    Ok((request, asks))
+}
+
+fn uri(message: &Bytes, target: Cow<'_, str>) -> Result<Uri, DecodeError> {
+    if !(target.starts_with('/') || target == "*") {
         return Err(DecodeError::Target);
     }
-    let target = match head.target {
+    let target = match target {
         Cow::Borrowed(target) => message.slice_ref(target.as_bytes()),
         Cow::Owned(target) => target.into(),
     };
     let target = PathAndQuery::from_maybe_shared(target).map_err(invalid)?;
-    *request.uri_mut() = Uri::from(target);
-    *request.headers_mut() = json::fields(&message, head.fields.get())?;
-    let upgrade = head.upgrade.as_deref().map(value).transpose();
-    let asks = Asks {
-        upgrade: upgrade.map_err(invalid)?,
-        expect: head.expect,
-    };
-    Ok((request, asks))
+    Ok(Uri::from(target))
 }
 
 /// Writes a response's head, with the protocol that it switches to.
@@ -106,19 +99,27 @@ pub(crate) fn decode_response(
     head: &[u8],
 ) -> Result<(Response<()>, Option<HeaderValue>), DecodeError> {
     let message = own(head);
-    let head: ResponseHead<'_> = serde_json::from_slice(&message)?;
-    let upgrade = head.upgrade.as_deref().map(value).transpose();
-    let upgrade = upgrade.map_err(invalid)?;
-    let status = StatusCode::from_u16(head.status)
+    let (mut number, mut fields, mut upgrade) = (None, None, None);
+    json::members(text(&message)?, |name, json| match name {
+        "status" => once(&mut number, json.value()?),
+        "fields" => once(&mut fields, json.fields(&message)?),
+        "upgrade" => once(&mut upgrade, json.value()?),
+        _ => json.value().map(|IgnoredAny| ()),
+    })?;
+    let (Some(number), Some(fields)) = (number, fields) else {
+        return Err(DecodeError::Head);
+    };
+    let upgrade = protocol(upgrade)?;
+    let status = StatusCode::from_u16(number)
         .ok()
         .filter(|status| !status.is_informational() || upgrade.is_some())
-        .ok_or(DecodeError::Status(head.status))?;
+        .ok_or(DecodeError::Status(number))?;
     if (status == StatusCode::SWITCHING_PROTOCOLS) != upgrade.is_some() {
-        return Err(DecodeError::Status(head.status));
+        return Err(DecodeError::Status(number));
     }
     let mut response = Response::new(());
     *response.status_mut() = status;
-    *response.headers_mut() = json::fields(&message, head.fields.get())?;
+    *response.headers_mut() = fields;
     Ok((response, upgrade))
 }
 
@@ -132,8 +133,7 @@ pub(crate) fn encode_trailers(trailers: &HeaderMap) -> Bytes {
 /// Reads trailer fields, without those that may not be any.
 pub(crate) fn decode_trailers(trailers: &[u8]) -> Result<HeaderMap, DecodeError> {
     let message = own(trailers);
-    let fields: &RawValue = serde_json::from_slice(&message)?;
-    let mut trailers = json::fields(&message, fields.get())?;
+    let mut trailers = json::Reader::new(text(&message)?).fields(&message)?;
     remove_forbidden(&mut trailers);
     Ok(trailers)
 }
@@ -142,6 +142,25 @@ pub(crate) fn decode_trailers(trailers: &[u8]) -> Result<HeaderMap, DecodeError>
 /// that whole, for as long as a call keeps one of them.
 fn own(head: &[u8]) -> Bytes {
     Bytes::copy_from_slice(head)
+}
+
+fn text(message: &[u8]) -> Result<&str, DecodeError> {
+    str::from_utf8(message).map_err(|_| DecodeError::Head)
+}
+
+/// Keeps the value of a member, which an object has once.
+fn once<T>(member: &mut Option<T>, value: T) -> Result<(), DecodeError> {
+    match member.replace(value) {
+        None => Ok(()),
+        Some(_) => Err(DecodeError::Head),
+    }
+}
+
+/// The protocol that a head names.
+fn protocol(upgrade: Option<Option<String>>) -> Result<Option<HeaderValue>, DecodeError> {
+    let upgrade = upgrade.flatten();
+    let upgrade = upgrade.as_deref().map(value).transpose();
+    upgrade.map_err(invalid)
 }
 
 fn put_upgrade(out: &mut Vec<u8>, protocol: Option<&HeaderValue>) {
