@@ -17,6 +17,8 @@
 #[cfg(any(test, fuzzing))]
 extern crate self as ggrok_protocol;
 
+#[cfg(feature = "bench")]
+pub mod bench;
 mod body;
 mod dialect;
 mod error;

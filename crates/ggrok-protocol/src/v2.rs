@@ -14,6 +14,8 @@
 //! its own call and no other. A call is over when its response has ended, or by a Reset of either
 //! side. Control frames overtake data ([`outbox`]).
 
+#[cfg(feature = "bench")]
+pub(crate) mod bench;
 mod body;
 mod call;
 mod calls;

@@ -43,6 +43,8 @@
 mod access;
 mod app;
 mod attempts;
+#[cfg(feature = "bench")]
+pub mod bench;
 mod call;
 mod claim;
 mod config;
