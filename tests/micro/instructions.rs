@@ -2,14 +2,14 @@
 //! where other programs disturb the clock: `cargo bench -p ggrok-micro --bench instructions`.
 
 use std::env;
-use std::error::Error;
 use std::process::Command;
 
+use anyhow::{Context, Result, bail};
 use ggrok_protocol::bench::Operation;
 
 mod operations;
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> Result<()> {
     let operations = operations::groups().into_iter().flat_map(|(_, all)| all);
     let arguments: Vec<String> = env::args().skip(1).collect();
     if let [flag, name] = &arguments[..]
@@ -36,14 +36,14 @@ const ONE: &str = "--one";
 const RUNS: u64 = 100;
 
 /// How many instructions all runs of an operation take, in a process of their own.
-fn count(name: &str) -> Result<u64, Box<dyn Error>> {
+fn count(name: &str) -> Result<u64> {
     let valgrind = Command::new("valgrind")
         .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
         .arg("--toggle-collect=*counted*")
         .arg(env::current_exe()?)
         .args([ONE, name])
         .output()
-        .map_err(|error| format!("valgrind: {error}"))?;
+        .context("valgrind cannot be started")?;
     let said = String::from_utf8_lossy(&valgrind.stderr);
     let collected = said
         .lines()
@@ -51,7 +51,7 @@ fn count(name: &str) -> Result<u64, Box<dyn Error>> {
     match collected.map(|(_, number)| number.trim().parse()) {
         // Nothing is counted where the symbols were stripped.
         Some(Ok(number)) if number > 0 => Ok(number),
-        _ => Err(format!("valgrind counted nothing: {said}").into()),
+        _ => bail!("valgrind counted nothing:\n{said}"),
     }
 }
 
