@@ -62,7 +62,7 @@ fn write(queued: &Receiver<String>) {
         // Where standard output is closed there is nobody to tell.
         stdout.write_all(lines.as_bytes()).ok();
         stdout.flush().ok();
-        thread::sleep(REST);
+        thread::park_timeout(REST);
     }
 }
 
