@@ -133,7 +133,9 @@ pub(crate) fn encode_trailers(trailers: &HeaderMap) -> Bytes {
 /// Reads trailer fields, without those that may not be any.
 pub(crate) fn decode_trailers(trailers: &[u8]) -> Result<HeaderMap, DecodeError> {
     let message = own(trailers);
-    let mut trailers = json::Reader::new(text(&message)?).fields(&message)?;
+    let mut json = json::Reader::new(text(&message)?);
+    let mut trailers = json.fields(&message)?;
+    json.end()?;
     remove_forbidden(&mut trailers);
     Ok(trailers)
 }
@@ -227,6 +229,33 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn takes_members_in_any_order_and_each_once() {
+        let read = |head: &str| decode_request(head.as_bytes()).map(|(request, _)| request);
+        let other = r#" { "later" : [{"a":[1]}], "fields":[], "expect":false, "target":"/a\"b","upgrade":null,
+            "method":"GET" } "#;
+        let request = read(other).unwrap();
+        assert_eq!(
+            (request.method(), request.uri().path()),
+            (&Method::GET, "/a\"b")
+        );
+        for head in [
+            "",
+            "{}",
+            "[]",
+            r#"{"method":"GET","target":"/"}"#,
+            r#"{"method":"GET","method":"GET","target":"/","fields":[]}"#,
+            r#"{"method":"GET","target":"/","fields":[],}"#,
+            r#"{"method":"GET","target":"/","fields":[]}{}"#,
+            r#"{"method":"GET","target":"/","fields":null}"#,
+            r#"{"method":"GET","target":"/","fields":[],"expect":1}"#,
+            r#"{"method":"GET","target":"http://a/","fields":[]}"#,
+        ] {
+            assert!(read(head).is_err(), "{head}");
+        }
+        assert!(decode_trailers(b"[]").is_ok() && decode_trailers(b"[]x").is_err());
+    }
 
     fn fields() -> impl Strategy<Value = HeaderMap> {
         // Any byte that a value may have: all but control characters, and tab.

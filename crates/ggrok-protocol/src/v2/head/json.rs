@@ -68,17 +68,13 @@ pub(super) fn members<'a>(
     text: &'a str,
     mut member: impl FnMut(&str, &mut Reader<'a>) -> Result<(), DecodeError>,
 ) -> Result<(), DecodeError> {
-    let mut json = Reader(text.trim_ascii_start());
+    let mut json = Reader::new(text);
     json.list(b'{', b'}', |json| {
         let name = json.string()?;
         json.expect(b':')?;
         member(&name, json)
     })?;
-    if json.0.is_empty() {
-        Ok(())
-    } else {
-        Err(DecodeError::Head)
-    }
+    json.end()
 }
 
 /// A reader of values, one after the other.
@@ -86,7 +82,16 @@ pub(super) struct Reader<'a>(&'a str);
 
 impl<'a> Reader<'a> {
     pub(super) const fn new(text: &'a str) -> Self {
-        Self(text)
+        Self(text.trim_ascii_start())
+    }
+
+    /// Sees that nothing is left.
+    pub(super) const fn end(&self) -> Result<(), DecodeError> {
+        if self.0.is_empty() {
+            Ok(())
+        } else {
+            Err(DecodeError::Head)
+        }
     }
 
     /// Reads fields. Their values are slices of the message in which this lies.
@@ -211,6 +216,7 @@ mod tests {
         let message = Bytes::copy_from_slice(json.as_bytes());
         let mut reader = Reader(str::from_utf8(&message).unwrap());
         let fields = reader.fields(&message).ok()?;
+        reader.end().ok()?;
         let pair = fields.iter();
         let pair = pair.map(|(name, value)| (name.to_string(), value.as_bytes().to_vec()));
         Some(pair.collect())
@@ -246,6 +252,7 @@ mod tests {
             "[[\"a\",\"\u{100}\"]]",
             r#"[["a","b"],{}]"#,
             r#"[["a","b"],]"#,
+            "[] []",
             r#"[["a","b"]["a","b"]]"#,
             r#"[["a","b]"#,
             r#"[["a","b\"]"#,
