@@ -84,7 +84,7 @@ pub fn field_lists() -> Vec<Vec<Field>> {
             lists.push(vec![field("X-Alone", &[octet])]);
         }
     }
-    for count in [2, 3, 10, 50, 110] {
+    for count in [2, 3, 10, 100, 250] {
         let same = |number: usize| field("X-Same", format!("{}", number * 7919 % 251).as_bytes());
         lists.push((0..count).map(same).collect());
         let mixed =

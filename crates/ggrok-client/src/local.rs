@@ -271,9 +271,8 @@ fn spare(request: &Request<TunnelBody>) -> Option<Request<TunnelBody>> {
     Some(spare)
 }
 
-/// Fields that a response may have. The library's own limit is 100, and some apps set more cookies. It
-/// fills a table of so many for each response.
-const MAX_FIELDS: usize = 128;
+/// Fields that a response may have. The library's own limit is 100, and some apps set more cookies.
+const MAX_FIELDS: usize = 500;
 
 impl LocalError {
     /// What the visitor is told.

@@ -127,7 +127,7 @@ pub(crate) async fn http1(
     builder
         .timer(TokioTimer::new())
         .header_read_timeout(idle_timeout)
-        .max_headers(HYPERS_FIELDS)
+        .max_headers(2 * MAX_FIELDS)
         .max_buf_size((2 * app.config.head_limit).max(LEAST_BUFFER));
     let mut stream = TimeoutStream::new(stream);
     // A visitor who takes nothing of its answer holds memory and a place.
@@ -292,11 +292,8 @@ const QUIET: Duration = Duration::from_secs(1);
 /// refuses more without a word.
 const MAX_TARGET: usize = 32 << 10;
 
-/// Fields of a request.
-const MAX_FIELDS: usize = 128;
-
-/// From how many on hyper refuses, without a word. It fills a table of so many for each request.
-const HYPERS_FIELDS: usize = MAX_FIELDS + 32;
+/// Fields of a request. hyper's own limit is set to twice that, and refuses without a word.
+const MAX_FIELDS: usize = 256;
 
 /// The least that hyper can work with.
 const LEAST_BUFFER: usize = 8 << 10;
