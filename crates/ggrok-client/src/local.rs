@@ -12,6 +12,8 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::TryFutureExt;
+use futures_util::future::Either;
 use ggrok_protocol::{Dialect, ERROR_HEADER, Refusal, TunnelBody, remove_hop_by_hop};
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TE, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
@@ -100,12 +102,10 @@ impl Local {
         mut request: Request<TunnelBody>,
         dialect: Dialect,
     ) -> Result<Replied, LocalError> {
-        let Some(own_origin) = &self.own_origin else {
-            return self.replay(request, dialect).await;
-        };
-        let public = own_origin.tell(request.headers_mut());
+        let own_origin = self.own_origin.as_ref();
+        let public = own_origin.and_then(|own| own.tell(request.headers_mut()));
         let mut replied = self.replay(request, dialect).await?;
-        if let Some(public) = public {
+        if let (Some(own_origin), Some(public)) = (own_origin, public) {
             own_origin.show(&public, replied.headers_mut());
         }
         Ok(replied)
@@ -125,23 +125,17 @@ impl Local {
             let host = host.expect("an authority is a valid value");
             request.headers_mut().insert(HOST, host);
         }
+        // What most calls do not need lies in a box: each keeps the room of the largest.
         if request.headers().contains_key(UPGRADE) {
-            return self.upgrade(request).await;
+            return Box::pin(self.upgrade(request)).await;
         }
-        let sent = async {
-            match &self.http2 {
-                Some(connections) => {
-                    let (response, place) = connections.send(request, &self.upstream).await?;
-                    Ok(response.map(|body| LocalBody::shared(body, place)))
-                }
-                None => self.send(request).await,
-            }
-        };
         let response = match dialect {
-            Dialect::Ggrok | Dialect::MagicMirror => timeout(self.patience, sent)
-                .await
-                .map_err(|_| LocalError::TimedOut)??,
-            _ => sent.await?,
+            Dialect::Ggrok | Dialect::MagicMirror => {
+                timeout(self.patience, Box::pin(self.send(request)))
+                    .await
+                    .map_err(|_| LocalError::TimedOut)??
+            }
+            _ => self.send(request).await?,
         };
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return Err(LocalError::Invalid("it switches protocols unasked"));
@@ -184,12 +178,28 @@ impl Local {
         Ok(response.map(|body| LocalBody::new(body, connection, Arc::clone(&self.pool))))
     }
 
+    fn send(
+        &self,
+        mut request: Request<TunnelBody>,
+    ) -> impl Future<Output = Result<Response<LocalBody>, LocalError>> {
+        let Some(connections) = &self.http2 else {
+            frame(&mut request);
+            return Either::Left(self.send_http1(request));
+        };
+        let sent = connections.send(request, &self.upstream);
+        Either::Right(
+            Box::pin(sent)
+                .map_ok(|(response, place)| response.map(|body| LocalBody::shared(body, place))),
+        )
+    }
+
     /// Sends a request on an idle connection, and on a new one where there is none or the local
     /// server has just closed it. A request that may have been seen is sent again only where that
     /// does no harm (RFC 9110, section 9.2.2).
-    async fn send(&self, request: Request<TunnelBody>) -> Result<Response<LocalBody>, LocalError> {
-        let mut request = request;
-        frame(&mut request);
+    async fn send_http1(
+        &self,
+        mut request: Request<TunnelBody>,
+    ) -> Result<Response<LocalBody>, LocalError> {
         if let Some(mut connection) = self.pool.take().await {
             let spare = spare(&request).filter(is_idempotent);
             match connection.sender.try_send_request(request).await {
@@ -204,7 +214,7 @@ impl Local {
                 },
             }
         }
-        let mut connection = self.connect().await?;
+        let mut connection = Box::pin(self.connect()).await?;
         let sent = connection.sender.send_request(request).await;
         self.pooled(sent.map_err(LocalError::Broken)?, connection)
     }

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use bytes::Bytes;
+use futures_util::future::Either;
 use http::{Request, Response};
 use http_body::Body;
 
@@ -84,18 +85,19 @@ impl Tunnel {
     ///
     /// # Errors
     /// Those of [`call`](Self::call).
-    pub async fn call_noting<B>(
+    pub fn call_noting<B>(
         &self,
         request: Request<B>,
         taken: impl FnOnce() + Send,
-    ) -> Result<Response<TunnelBody>, CallError>
+    ) -> impl Future<Output = Result<Response<TunnelBody>, CallError>>
     where
         B: Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: fmt::Display,
     {
+        // Each call keeps the room of the larger one, so that one lies in a box.
         match &self.0 {
-            Line::Unary(line) => line.call(request, taken).await,
-            Line::V2(line) => line.call(request, taken).await,
+            Line::Unary(line) => Either::Left(Box::pin(line.call(request, taken))),
+            Line::V2(line) => Either::Right(line.call(request, taken)),
         }
     }
 
@@ -195,14 +197,14 @@ impl Responder {
     ///
     /// A body that breaks off reaches the visitor visibly broken. In a unary dialect a response
     /// that cannot be carried, or whose body is too large or breaks off, is replaced by a 502.
-    pub async fn respond<B>(self, response: Response<B>) -> http::StatusCode
+    pub fn respond<B>(self, response: Response<B>) -> impl Future<Output = http::StatusCode>
     where
         B: Body<Data = Bytes> + Unpin,
         B::Error: fmt::Display,
     {
         match self.0 {
-            Owed::Unary(turn) => turn.respond(response).await,
-            Owed::V2(answer) => answer.respond(response).await,
+            Owed::Unary(turn) => Either::Left(Box::pin(turn.respond(response))),
+            Owed::V2(answer) => Either::Right(answer.respond(response)),
         }
     }
 

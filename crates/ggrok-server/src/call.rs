@@ -4,6 +4,8 @@ use std::net::IpAddr;
 
 use axum::body::Body;
 use axum::response::Response;
+use futures_util::FutureExt;
+use futures_util::future::Either;
 use ggrok_protocol::{CallError, TOKEN_HEADER, remove_hop_by_hop, requested_upgrade};
 use http::header::{ACCEPT, CONNECTION, EXPECT, HOST, HeaderValue, UPGRADE};
 use http::{Request, Version, request};
@@ -31,12 +33,15 @@ struct Who {
 }
 
 /// Answers a request with the app's response, or with the reason why there is none.
-pub(crate) async fn answer(
+//
+// This and what it calls return futures that hold each thing once: an async fn keeps its arguments beside
+// what becomes of them, and a call would take three times the memory.
+pub(crate) fn answer(
     app: &App,
     place: &Place,
     peer: Option<IpAddr>,
     request: Request<Body>,
-) -> Response {
+) -> impl Future<Output = Response> {
     let accept = request.headers().get(ACCEPT).cloned();
     let id = RequestId::of(request.headers());
     let (method, path) = (request.method(), request.uri().path());
@@ -44,7 +49,7 @@ pub(crate) async fn answer(
     let mut meter = Meter::new(&app.config.metrics);
     let visitor = forwarded::visitor(request.headers(), peer, app.config.trusted_hops);
     let who = Who { peer, visitor };
-    let answering = async {
+    let answering = async move {
         let called = match admit(app, place, who, &mut meter) {
             Ok(()) => call(app, place, who, id, &meter, request).await,
             Err(error) => Err(error),
@@ -64,7 +69,7 @@ pub(crate) async fn answer(
         };
         meter.follow(answer)
     };
-    answering.instrument(span).await
+    answering.instrument(span)
 }
 
 /// Turns a call away, before it costs anything, where there is no room for it.
@@ -101,21 +106,40 @@ async fn call(
     let tunnel = app.registry.tunnel_by(place, app.settled).await;
     let tunnel = tunnel.map_err(|why| RelayError::missing(place, why))?;
     let pass = let_in(app, place, &tunnel, who, &mut request).await?;
-    let mut head = head(&mut request, who.peer, id, &app.config);
+    let head = |request: &mut _| addressed(place, head(request, who.peer, id, &app.config));
+    send(app, &tunnel, meter, head(&mut request), request, pass).await
+}
+
+/// The head with the host that the local server is to see.
+fn addressed(place: &Place, mut head: request::Parts) -> request::Parts {
     if matches!(place, Place::Mirror(..)) {
         // It is the API's. The local server gets its own, which no check of its refuses.
         head.headers.remove(HOST);
     }
+    head
+}
+
+/// Sends a request whose head is ready through its tunnel.
+fn send(
+    app: &App,
+    tunnel: &Tunnel,
+    meter: &Meter,
+    head: request::Parts,
+    request: Request<Body>,
+    pass: Option<Pass>,
+) -> impl Future<Output = Result<Response, RelayError>> {
     if head.headers.contains_key(UPGRADE) {
-        return upgrade::call(app, &tunnel, meter, head, &mut request, pass).await;
+        let upgraded = upgrade::call(app, tunnel, meter, head, request, pass);
+        return Either::Left(Box::pin(upgraded));
     }
     let received = app.config.metrics.counts().received.clone();
     let (body, slow) = Upload::new(request.into_body(), received, app.config.body_pace);
-    match tunnel.send(head, body, || meter.taken()).await {
+    let sent = tunnel.send(head, body, || meter.taken());
+    Either::Right(sent.map(move |sent| match sent {
         Ok(response) => Ok(response.map(|body| gate::passing(Body::new(body), pass))),
         Err(_) if slow.is_noted() => Err(CallError::BodyStalled.into()),
         Err(error) => Err(error.into()),
-    }
+    }))
 }
 
 /// Lets a visitor in, as the tunnel's rules say. An owner's program is let in by its token; where

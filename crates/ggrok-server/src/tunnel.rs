@@ -131,19 +131,19 @@ impl Tunnel {
 
     /// Sends a request that is ready to go: in origin form, without hop-by-hop fields. Says when it is
     /// on its way.
-    pub(crate) async fn send<B>(
+    pub(crate) fn send<B>(
         &self,
         head: request::Parts,
         body: B,
         taken: impl FnOnce() + Send,
-    ) -> Result<Response<TunnelBody>, CallError>
+    ) -> impl Future<Output = Result<Response<TunnelBody>, CallError>>
     where
         B: Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: fmt::Display,
     {
         self.0.calls.fetch_add(1, Ordering::Relaxed);
         let request = Request::from_parts(head, body);
-        self.0.line.call_noting(request, taken).await
+        self.0.line.call_noting(request, taken)
     }
 
     /// Attaches data to the tunnel, in the place of what it had of the same type.

@@ -23,10 +23,10 @@ pub(crate) async fn call(
     tunnel: &Tunnel,
     meter: &Meter,
     head: request::Parts,
-    request: &mut Request<Body>,
+    mut request: Request<Body>,
     pass: Option<Pass>,
 ) -> Result<Response, RelayError> {
-    let upgraded = hyper::upgrade::on(request);
+    let upgraded = hyper::upgrade::on(&mut request);
     let (feed, body) = socket_body();
     let response = tunnel.send(head, body, || meter.taken()).await?;
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {

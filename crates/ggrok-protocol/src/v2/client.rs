@@ -5,8 +5,9 @@ use std::future::poll_fn;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use http::header::{CONNECTION, HeaderValue, UPGRADE};
-use http::{Request, Response, StatusCode};
+use http::{Request, Response, StatusCode, response};
 use http_body::Body;
 use tokio::sync::{mpsc, watch};
 
@@ -123,13 +124,25 @@ impl Answer {
     }
 
     /// Sends the response to its end.
-    pub(crate) async fn respond<B>(mut self, response: Response<B>) -> StatusCode
+    pub(crate) fn respond<B>(self, response: Response<B>) -> impl Future<Output = StatusCode>
     where
         B: Body<Data = Bytes> + Unpin,
         B::Error: fmt::Display,
     {
-        let status = response.status();
-        match self.send(response).await {
+        let (head, body) = response.into_parts();
+        let status = head.status;
+        let (envelope, upgraded) = envelope(head);
+        let sending = self.settle(envelope, upgraded, Rest::of(body));
+        sending.map(move |()| status)
+    }
+
+    /// Sends a response, and leaves the call as that ended.
+    async fn settle<B>(mut self, envelope: Bytes, upgraded: bool, rest: Rest<B>)
+    where
+        B: Body<Data = Bytes> + Unpin,
+        B::Error: fmt::Display,
+    {
+        match self.send(envelope, upgraded, rest).await {
             // The call has ended in order: there is nothing to reset. What is left of a request that
             // was answered early never comes, and whoever reads it must not wait for it.
             Ok(()) => {
@@ -142,27 +155,38 @@ impl Answer {
             Err(Unsent::Quiet | Unsent::Untaken) => self.code = ResetCode::TimedOut,
             Err(Unsent::Over(_)) => {}
         }
-        status
     }
 
-    async fn send<B>(&self, response: Response<B>) -> Result<(), Unsent>
+    async fn send<B>(
+        &self,
+        envelope: Bytes,
+        upgraded: bool,
+        mut rest: Rest<B>,
+    ) -> Result<(), Unsent>
     where
         B: Body<Data = Bytes> + Unpin,
         B::Error: fmt::Display,
     {
-        let (mut head, body) = response.into_parts();
-        head.headers.remove(CONNECTION);
-        let upgrade = head.headers.remove(UPGRADE);
-        let upgrade = upgrade.filter(|_| head.status == StatusCode::SWITCHING_PROTOCOLS);
-        let envelope = head::encode_response(&head, upgrade.as_ref());
         let (call, outbox) = (&self.call, &self.shared.outbox);
-        let rest = Rest::begin(body, false).await?;
+        rest.gather().await?;
         let place = outbox.place().await?;
         if let Some(rest) = rest.head(call, envelope, place) {
             // An upgraded connection may be quiet for as long as it likes.
-            let idle = upgrade.is_none().then_some(self.shared.limits.stream_idle);
-            rest.send(call, outbox, idle, false).await?;
+            let idle = (!upgraded).then_some(self.shared.limits.stream_idle);
+            // In a box, since most responses are small and have none.
+            Box::pin(rest.send(call, outbox, idle, false)).await?;
         }
         Ok(())
     }
+}
+
+/// A response's head as it is sent, and whether it grants an upgrade.
+fn envelope(mut head: response::Parts) -> (Bytes, bool) {
+    head.headers.remove(CONNECTION);
+    let upgrade = head.headers.remove(UPGRADE);
+    let upgrade = upgrade.filter(|_| head.status == StatusCode::SWITCHING_PROTOCOLS);
+    (
+        head::encode_response(&head, upgrade.as_ref()),
+        upgrade.is_some(),
+    )
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{CONNECTION, EXPECT, HeaderValue, UPGRADE};
-use http::{Request, Response};
+use http::{Request, Response, request};
 use http_body::Body;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -61,25 +61,38 @@ impl Drop for Live {
 }
 
 impl Line {
-    pub(crate) async fn call<B>(
+    /// Calls. What it returns does not keep the request's fields: they are written before it waits.
+    pub(crate) fn call<B>(
         &self,
         request: Request<B>,
+        taken: impl FnOnce() + Send,
+    ) -> impl Future<Output = Result<Response<TunnelBody>, CallError>>
+    where
+        B: Body<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: fmt::Display,
+    {
+        let (head, body) = request.into_parts();
+        let rest = Rest::of(body);
+        let (envelope, asks) = envelope(head, !rest.has_ended());
+        self.send(envelope, asks, rest, taken)
+    }
+
+    async fn send<B>(
+        &self,
+        envelope: Bytes,
+        asks: Asks,
+        mut rest: Rest<B>,
         taken: impl FnOnce() + Send,
     ) -> Result<Response<TunnelBody>, CallError>
     where
         B: Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: fmt::Display,
     {
-        let (mut head, body) = request.into_parts();
-        let asks = Asks {
-            upgrade: requested_upgrade(&head).cloned(),
-            expect: head.headers.remove(EXPECT).is_some() && !body.is_end_stream(),
-        };
-        head.headers.remove(CONNECTION);
-        head.headers.remove(UPGRADE);
-        let envelope = head::encode_request(&head, &asks);
         let may_upgrade = asks.upgrade.is_some();
-        let rest = Rest::begin(body, asks.expect).await?;
+        // A body that waits for a sign is not touched before.
+        if !asks.expect {
+            rest.gather().await?;
+        }
         let place = self.shared.outbox.place().await.map_err(Unsent::from)?;
         let announce = |call: &Call| rest.head(call, envelope, place);
         let (call, rest) = self.shared.calls.open(asks.expect, announce)?;
@@ -146,6 +159,17 @@ impl Line {
     pub(crate) fn go_away(&self) {
         self.shared.outbox.go_away();
     }
+}
+
+/// A request's head as it is sent, and what it asks for besides.
+fn envelope(mut head: request::Parts, has_body: bool) -> (Bytes, Asks) {
+    let asks = Asks {
+        upgrade: requested_upgrade(&head).cloned(),
+        expect: head.headers.remove(EXPECT).is_some() && has_body,
+    };
+    head.headers.remove(CONNECTION);
+    head.headers.remove(UPGRADE);
+    (head::encode_request(&head, &asks), asks)
 }
 
 /// Sends the rest of a request's body. A visitor who leaves or stalls ends the call.

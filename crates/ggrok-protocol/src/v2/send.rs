@@ -63,19 +63,17 @@ where
     B: Body<Data = Bytes> + Unpin,
     B::Error: fmt::Display,
 {
-    /// Takes as much of a body as is ready, to go along with its head. So a small message is one
-    /// frame. A body that `waits` is not touched before the peer gives credit.
-    pub(crate) async fn begin(body: B, waits: bool) -> Result<Self, Unsent> {
-        let mut rest = Self {
+    pub(crate) fn of(body: B) -> Self {
+        Self {
             ended: body.is_end_stream(),
             body,
             data: Bytes::new(),
             trailers: None,
-        };
-        if !(rest.ended || waits) {
-            rest.gather().await?;
         }
-        Ok(rest)
+    }
+
+    pub(crate) const fn has_ended(&self) -> bool {
+        self.ended
     }
 
     /// Puts the head in its place, and returns what is left where there is something.
@@ -93,9 +91,10 @@ where
         (!end).then_some(self)
     }
 
-    /// Takes what is ready of the body. Whoever makes it gets one turn to put it there: the task
-    /// that reads the local server's socket, above all.
-    async fn gather(&mut self) -> Result<(), Unsent> {
+    /// Takes as much of the body as is ready, to go along with its head. So a small message is one frame.
+    /// Whoever makes the body gets one turn to put it there: the task that reads the local server's
+    /// socket, above all.
+    pub(crate) async fn gather(&mut self) -> Result<(), Unsent> {
         let mut patient = true;
         let mut gathered = BytesMut::new();
         while !self.ended && self.data.len().max(gathered.len()) < ALONG {
