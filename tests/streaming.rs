@@ -371,6 +371,32 @@ async fn answers_a_thousand_calls_at_once_and_refuses_one_more() {
 }
 
 #[tokio::test]
+async fn asks_again_on_all_connections_that_calls_at_a_time_had() {
+    const CALLS: usize = 200;
+    let wires = Wires::start().await;
+    let mut held: Vec<Wire> = Vec::new();
+    for round in 0..2 {
+        let mut visitors = JoinSet::new();
+        for _ in 0..CALLS {
+            let address = wires.relay.address;
+            visitors.spawn(async move { get(address, "/").await });
+        }
+        while held.len() < CALLS {
+            held.push(wires.local().await);
+        }
+        for local in &mut held {
+            local.head().await;
+        }
+        for local in &mut held {
+            local.send(OK).await;
+        }
+        for answer in visitors.join_all().await {
+            assert_eq!(answer.text(), "hi", "round {round}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn keeps_a_slow_call_from_slowing_others() {
     let wires = Wires::start().await;
     // A visitor who does not read, behind a local server that sends all it can.

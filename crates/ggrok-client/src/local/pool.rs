@@ -88,5 +88,6 @@ impl Pool {
 const IDLE: Duration = Duration::from_millis(3500);
 const ROUND: Duration = Duration::from_millis(500);
 
-/// Idle connections that are kept.
-const MOST: usize = 64;
+/// Idle connections that are kept. With fewer than there are calls at a time, each call beyond them would
+/// open a connection of its own.
+const MOST: usize = 256;
