@@ -1,0 +1,223 @@
+//! The places that were ever taken, and the accounts of their owners.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::NotInserted;
+use crate::place::Place;
+use crate::{Owner, Tunnel};
+
+/// The places that were ever taken, until they are forgotten.
+#[derive(Debug, Default)]
+pub(super) struct Places {
+    slots: HashMap<Place, Slot>,
+    owners: HashMap<Owner, Belongings>,
+    /// Tunnels that are registered.
+    live: usize,
+    /// Registrations that are remembered without a tunnel.
+    offline: usize,
+    /// Counts what happens, so that each has a number of its own.
+    events: u64,
+}
+
+/// What an owner has.
+#[derive(Debug, Default)]
+struct Belongings {
+    live: usize,
+    /// The places of each tunnel that went away, by when it did.
+    offline: BTreeMap<u64, Vec<Place>>,
+}
+
+#[derive(Debug)]
+struct Slot {
+    /// The number of the registration, so that the end of an old one cannot remove a newer one.
+    number: u64,
+    /// Whether it is the first of its tunnel's places.
+    is_first: bool,
+    holder: Holder,
+}
+
+/// Who has a place.
+#[derive(Debug)]
+pub(super) enum Holder {
+    Live(Tunnel),
+    /// Its client went away, at this event. The place stays its owner's: visitors would trust
+    /// whoever came next.
+    Offline(Owner, u64),
+}
+
+impl Holder {
+    pub(super) const fn live(&self) -> Option<&Tunnel> {
+        match self {
+            Self::Live(tunnel) => Some(tunnel),
+            Self::Offline(..) => None,
+        }
+    }
+
+    pub(super) fn owner(&self) -> &Owner {
+        match self {
+            Self::Live(tunnel) => tunnel.owner(),
+            Self::Offline(owner, _) => owner,
+        }
+    }
+}
+
+impl Places {
+    pub(super) fn holder(&self, place: &Place) -> Option<&Holder> {
+        self.slots.get(place).map(|slot| &slot.holder)
+    }
+
+    /// How many tunnels are registered.
+    pub(super) const fn live(&self) -> usize {
+        self.live
+    }
+
+    /// How many of them are this owner's.
+    pub(super) fn live_of(&self, owner: &Owner) -> usize {
+        self.owners.get(owner).map_or(0, |owner| owner.live)
+    }
+
+    /// The places that a tunnel has, in no order.
+    pub(super) fn taken(&self) -> impl Iterator<Item = (&Place, &Tunnel)> {
+        let slots = self.slots.iter();
+        slots.filter_map(|(place, slot)| Some((place, slot.holder.live()?)))
+    }
+
+    /// Whether an owner may have these places.
+    pub(super) fn check(&self, places: &[Place], owner: &Owner) -> Result<(), NotInserted> {
+        let mut slots = places.iter().filter_map(|place| self.slots.get(place));
+        if slots.all(|slot| slot.holder.owner() == owner) {
+            Ok(())
+        } else {
+            Err(NotInserted::Taken)
+        }
+    }
+
+    /// The tunnels that have these places.
+    pub(super) fn live_at(&self, places: &[Place]) -> Vec<Tunnel> {
+        let slots = places.iter().filter_map(|place| self.slots.get(place));
+        slots
+            .filter_map(|slot| slot.holder.live())
+            .cloned()
+            .collect()
+    }
+
+    /// Every live tunnel once: at the first of its places.
+    pub(super) fn tunnels(&self) -> impl Iterator<Item = &Tunnel> {
+        self.slots.values().filter_map(Slot::first)
+    }
+
+    fn next_event(&mut self) -> u64 {
+        self.events += 1;
+        self.events
+    }
+
+    /// Puts a tunnel at its places, and returns the number of that registration.
+    pub(super) fn take(&mut self, tunnel: &Tunnel) -> u64 {
+        let number = self.next_event();
+        for (index, place) in tunnel.places().iter().enumerate() {
+            let slot = Slot {
+                number,
+                is_first: index == 0,
+                holder: Holder::Live(tunnel.clone()),
+            };
+            if let Some(before) = self.slots.insert(place.clone(), slot) {
+                self.vacate(place, &before);
+            }
+        }
+        self.live += 1;
+        let owner = self.owners.entry(tunnel.owner().clone());
+        owner.or_default().live += 1;
+        number
+    }
+
+    /// Settles the accounts of a slot that is no longer at its place.
+    fn vacate(&mut self, place: &Place, slot: &Slot) {
+        if slot.first().is_some() {
+            self.live -= 1;
+        }
+        let owner = slot.holder.owner();
+        let Some(belongings) = self.owners.get_mut(owner) else {
+            return;
+        };
+        if slot.first().is_some() {
+            belongings.live -= 1;
+        }
+        if let Holder::Offline(_, since) = &slot.holder
+            && let Some(places) = belongings.offline.get_mut(since)
+        {
+            places.retain(|other| other != place);
+            if places.is_empty() {
+                belongings.offline.remove(since);
+                self.offline -= 1;
+            }
+        }
+        if belongings.live == 0 && belongings.offline.is_empty() {
+            self.owners.remove(owner);
+        }
+    }
+
+    /// Takes the places of a tunnel offline, but those that a newer one has. Remembers so many.
+    pub(super) fn leave(&mut self, tunnel: &Tunnel, number: u64, most: usize) {
+        let since = self.next_event();
+        let mut left = Vec::new();
+        for place in tunnel.places() {
+            let Some(slot) = self
+                .slots
+                .get_mut(place)
+                .filter(|slot| slot.number == number)
+            else {
+                continue;
+            };
+            let before = Slot {
+                holder: std::mem::replace(
+                    &mut slot.holder,
+                    Holder::Offline(tunnel.owner().clone(), since),
+                ),
+                ..*slot
+            };
+            self.vacate(place, &before);
+            left.push(place.clone());
+        }
+        if !left.is_empty() {
+            let owner = self.owners.entry(tunnel.owner().clone());
+            owner.or_default().offline.insert(since, left);
+            self.offline += 1;
+        }
+        while self.offline > most {
+            self.forget_one();
+        }
+    }
+
+    /// Forgets what went away first, of the owner who has most of that: nobody can make the relay
+    /// forget what is another's.
+    fn forget_one(&mut self) {
+        let owners = self.owners.values_mut();
+        let most = owners.max_by_key(|owner| owner.offline.len());
+        let Some((_, places)) = most.and_then(|owner| owner.offline.pop_first()) else {
+            return;
+        };
+        self.offline -= 1;
+        for place in places {
+            if let Some(slot) = self.slots.remove(&place) {
+                self.vacate(&place, &slot);
+            }
+        }
+    }
+
+    /// Forgets a place of this owner's that has no tunnel.
+    pub(super) fn forget(&mut self, owner: &Owner, place: &Place) {
+        if let Some(slot) = self.slots.get(place)
+            && matches!(&slot.holder, Holder::Offline(holder, _) if holder == owner)
+            && let Some(slot) = self.slots.remove(place)
+        {
+            self.vacate(place, &slot);
+        }
+    }
+}
+
+impl Slot {
+    /// The live tunnel of the slot, where this is the first of its places.
+    fn first(&self) -> Option<&Tunnel> {
+        self.holder.live().filter(|_| self.is_first)
+    }
+}
