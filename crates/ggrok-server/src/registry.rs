@@ -20,8 +20,10 @@ pub(crate) struct Registry {
     places: Arc<RwLock<Places>>,
     /// Wakes whoever waits for a client.
     arrived: Arc<Notify>,
-    /// Tunnels that may be registered at a time, and as many that are remembered.
+    /// Tunnels that may be registered at a time.
     most: usize,
+    /// Registrations that are remembered when their clients are gone.
+    remembered: usize,
     /// Tunnels that one owner may have at a time.
     most_of_one: usize,
 }
@@ -60,6 +62,7 @@ impl Registry {
             places: Arc::default(),
             arrived: Arc::default(),
             most,
+            remembered: most,
             most_of_one,
         }
     }
@@ -186,8 +189,8 @@ pub(crate) struct Registration {
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        let most = self.registry.most;
+        let remembered = self.registry.remembered;
         let mut places = self.registry.write();
-        places.leave(&self.tunnel, self.number, most);
+        places.leave(&self.tunnel, self.number, remembered);
     }
 }

@@ -221,3 +221,42 @@ impl Slot {
         self.holder.live().filter(|_| self.is_first)
     }
 }
+
+#[cfg(test)]
+impl Places {
+    /// Sees that what is counted is what there is.
+    pub(super) fn audit(&self) {
+        let firsts = |of: &Owner| {
+            let tunnels = self.tunnels();
+            tunnels.filter(|tunnel| tunnel.owner() == of).count()
+        };
+        assert_eq!(self.live, self.tunnels().count());
+        let (mut live, mut offline, mut listed) = (0, 0, 0);
+        for (owner, has) in &self.owners {
+            assert_eq!(has.live, firsts(owner));
+            assert!(
+                has.live > 0 || !has.offline.is_empty(),
+                "{owner:?} has nothing"
+            );
+            live += has.live;
+            offline += has.offline.len();
+            for (since, places) in &has.offline {
+                assert!(!places.is_empty(), "nothing is left of event {since}");
+                listed += places.len();
+                for place in places {
+                    let holder = self.holder(place);
+                    let is_so = matches!(holder, Some(Holder::Offline(of, at)) if of == owner && at == since);
+                    assert!(is_so, "{place} is {holder:?}, not offline since {since}");
+                }
+            }
+        }
+        let away = self
+            .slots
+            .values()
+            .filter(|slot| slot.holder.live().is_none());
+        assert_eq!(
+            (live, offline, listed),
+            (self.live, self.offline, away.count())
+        );
+    }
+}

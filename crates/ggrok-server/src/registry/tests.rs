@@ -1,8 +1,12 @@
 //! What the registry promises to owners and to visitors.
 
+use std::collections::HashMap;
 use std::time::SystemTime;
 
 use ggrok_protocol::{Dialect, Limits, open};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::Index;
 
 use super::{Missing, NotInserted, Registration, Registry};
 use crate::place::Place;
@@ -18,6 +22,14 @@ fn insert(registry: &Registry, places: &[Place]) -> Result<Registration, NotInse
     let Some(Place::Mirror(owner, _)) = places.first() else {
         panic!("the owner is the mirror's");
     };
+    insert_for(registry, owner, places)
+}
+
+fn insert_for(
+    registry: &Registry,
+    owner: &Owner,
+    places: &[Place],
+) -> Result<Registration, NotInserted> {
     let (line, _) = open(Dialect::V2, Limits::default());
     registry.insert(&Tunnel::new(
         line,
@@ -73,4 +85,154 @@ fn counts_each_tunnel_once_whatever_it_replaces() {
     assert_eq!(registry.live(), 2);
     let _third = insert(&registry, &[mirror("ana", "y")]).unwrap();
     assert_eq!(registry.mirrors(&Owner::new("ana")).len(), 2);
+}
+
+/// What owners do with a registry. Each is one step under its lock, so that what happens side by side
+/// happens in some order; these are all orders.
+#[derive(Clone, Debug)]
+enum Step {
+    /// Registers a mirror, a host or both.
+    Register(Owner, Vec<Place>),
+    /// The client of one of those that are registered goes away.
+    Leave(Index),
+    Forget(Owner, Place),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let owner = prop::sample::select(vec!["ana", "ben", "eva"]);
+    let register =
+        (owner.clone(), 0..3_u8, 0..3_u8, 0..3_u8).prop_map(|(owner, kind, name, host)| {
+            let places = [mirror(owner, &format!("m{name}")), self::host(host)];
+            let places = match kind {
+                0 => places[..1].to_vec(),
+                1 => places[1..].to_vec(),
+                _ => places.to_vec(),
+            };
+            Step::Register(Owner::new(owner), places)
+        });
+    let forget = (owner, 0..3_u8)
+        .prop_map(|(owner, name)| Step::Forget(Owner::new(owner), host(name)));
+    prop_oneof![
+        4 => register,
+        3 => any::<Index>().prop_map(Step::Leave),
+        1 => forget,
+    ]
+}
+
+fn host(number: u8) -> Place {
+    Place::Host(format!("h{number}.example").parse().unwrap())
+}
+
+/// The registry as it should be.
+#[derive(Default)]
+struct Model {
+    /// Who has a place, with the number of the registration where that is live.
+    places: HashMap<Place, (Owner, Option<usize>)>,
+    held: Vec<(usize, Registration)>,
+    registered: usize,
+}
+
+impl Model {
+    fn is_live(&self, place: &Place) -> bool {
+        self.places
+            .get(place)
+            .is_some_and(|(_, live)| live.is_some())
+    }
+
+    /// Registrations that have the first of their places.
+    fn live(&self, of: Option<&Owner>) -> usize {
+        let live = self.held.iter().filter(|(number, held)| {
+            let first = self.places.get(&held.tunnel.places()[0]);
+            first.is_some_and(|(_, live)| *live == Some(*number))
+                && of.is_none_or(|owner| held.tunnel.owner() == owner)
+        });
+        live.count()
+    }
+
+    fn expected(&self, owner: &Owner, places: &[Place]) -> Option<NotInserted> {
+        let mut holders = places.iter().filter_map(|place| self.places.get(place));
+        if holders.any(|(holder, _)| holder != owner) {
+            return Some(NotInserted::Taken);
+        }
+        let is_full = self.live(None) >= MOST || self.live(Some(owner)) >= MOST_OF_ONE;
+        let replaces = places.iter().any(|place| self.is_live(place));
+        (is_full && !replaces).then_some(NotInserted::Full)
+    }
+
+    fn take(&mut self, registry: &Registry, step: Step) {
+        match step {
+            Step::Register(owner, places) => {
+                let expected = self.expected(&owner, &places);
+                let registered = insert_for(registry, &owner, &places);
+                assert_eq!(registered.as_ref().err().copied(), expected);
+                let Ok(registration) = registered else { return };
+                self.registered += 1;
+                for place in places {
+                    self.places
+                        .insert(place, (owner.clone(), Some(self.registered)));
+                }
+                self.held.push((self.registered, registration));
+            }
+            Step::Leave(index) if !self.held.is_empty() => {
+                let (number, held) = self.held.remove(index.index(self.held.len()));
+                for place in held.tunnel.places() {
+                    if let Some((_, live)) = self.places.get_mut(place) {
+                        live.take_if(|live| *live == number);
+                    }
+                }
+            }
+            Step::Leave(_) => {}
+            Step::Forget(owner, place) => {
+                registry.forget(&owner, &place);
+                if self.places.get(&place) == Some(&(owner, None)) {
+                    self.places.remove(&place);
+                }
+            }
+        }
+    }
+
+    fn compare(&self, registry: &Registry) {
+        for (place, (owner, live)) in &self.places {
+            let held = self.held.iter().find(|(number, _)| Some(*number) == *live);
+            let expected = held.map(|(_, held)| held.tunnel.clone());
+            assert_eq!(registry.tunnel(place), expected.ok_or(Missing::Offline));
+            assert!(registry.is_of(place, owner));
+        }
+        assert_eq!(registry.live(), self.live(None));
+    }
+}
+
+const MOST: usize = 5;
+const MOST_OF_ONE: usize = 3;
+
+proptest! {
+    #[test]
+    fn keeps_its_promises_in_any_order(steps in vec(step(), 1..60)) {
+        // So many are remembered that none of these is forgotten.
+        let registry = Registry { remembered: 1000, ..Registry::new(MOST, MOST_OF_ONE) };
+        let mut model = Model::default();
+        for step in steps {
+            model.take(&registry, step);
+            registry.read().audit();
+            model.compare(&registry);
+        }
+    }
+
+    #[test]
+    fn keeps_its_accounts_while_it_forgets(steps in vec(step(), 1..60)) {
+        let registry = Registry { remembered: 2, ..Registry::new(MOST, MOST_OF_ONE) };
+        let mut held = Vec::new();
+        for step in steps {
+            match step {
+                Step::Register(owner, places) => held.extend(insert_for(&registry, &owner, &places)),
+                Step::Leave(index) if !held.is_empty() => drop(held.remove(index.index(held.len()))),
+                Step::Leave(_) => {}
+                Step::Forget(owner, place) => registry.forget(&owner, &place),
+            }
+            registry.read().audit();
+        }
+        held.clear();
+        registry.read().audit();
+        prop_assert_eq!(registry.live(), 0);
+    }
 }
