@@ -2,12 +2,14 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use axum::Router;
 use axum::body::Body;
 use axum::routing::get;
 use bytes::Bytes;
+use futures_util::future::join_all;
 use futures_util::{StreamExt, stream};
 use ggrok_protocol::{Dialect, IncomingCall};
 use ggrok_server::{
@@ -18,7 +20,7 @@ use http::request::Parts;
 use http::{Request, Response};
 use serde_json::Value;
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tokio::sync::{Barrier, Notify, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -47,6 +49,23 @@ impl Authenticate for Users {
             }
             user => Ok(Grant::new(Owner::new(user))),
         }
+    }
+}
+
+/// Looks at guesses only when so many have come, and at the right one last.
+struct Slow {
+    come: Barrier,
+    wrong_ones_are_told: Arc<Notify>,
+}
+
+impl Authenticate for Slow {
+    async fn authenticate(&self, request: &mut Parts) -> Result<Grant, Denied> {
+        self.come.wait().await;
+        if request.headers[COOKIE] != "user=ana" {
+            return Err(Denied::WrongToken);
+        }
+        self.wrong_ones_are_told.notified().await;
+        Ok(Grant::new(Owner::new("ana")))
     }
 }
 
@@ -246,4 +265,29 @@ async fn only_path_and_query_of_an_apps_call_reach_a_mirror() {
     assert_eq!(asked.body(), "\u{fc}".as_bytes());
     assert_eq!(asked.field("x-a"), ["1"]);
     assert!(!asked.shown().contains("elsewhere") && asked.field("x-hop").is_empty());
+}
+
+const MIRRORS: &str = "GET /tunnels/mirrors";
+
+#[tokio::test]
+async fn guesses_side_by_side_learn_no_more_than_one_by_one() {
+    let told = Arc::new(Notify::new());
+    let slow = Slow {
+        come: Barrier::new(31),
+        wrong_ones_are_told: Arc::clone(&told),
+    };
+    let app = App::with(|config| config.access = Access::by(slow)).await;
+    let wrong = async {
+        let guesses = (0..30).map(|_| app.ask("guess", MIRRORS));
+        let mut statuses: Vec<u16> = join_all(guesses).await.iter().map(Answer::status).collect();
+        told.notify_one();
+        statuses.sort_unstable();
+        statuses
+    };
+    let (wrong, right) = tokio::join!(wrong, app.ask("ana", MIRRORS));
+    assert_eq!(wrong, [[401; 10], [429; 10], [429; 10]].concat());
+    assert_eq!(
+        (right.status(), right.error()),
+        (429, Some("too-many-attempts"))
+    );
 }

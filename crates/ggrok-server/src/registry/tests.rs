@@ -110,8 +110,8 @@ fn step() -> impl Strategy<Value = Step> {
             };
             Step::Register(Owner::new(owner), places)
         });
-    let forget = (owner, 0..3_u8)
-        .prop_map(|(owner, name)| Step::Forget(Owner::new(owner), host(name)));
+    let forget =
+        (owner, 0..3_u8).prop_map(|(owner, name)| Step::Forget(Owner::new(owner), host(name)));
     prop_oneof![
         4 => register,
         3 => any::<Index>().prop_map(Step::Leave),
