@@ -7,6 +7,7 @@ mod streams;
 
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -74,7 +75,8 @@ pub(crate) async fn serve(
         () = stopped => return,
     };
     match begun {
-        Ok(Ok(true)) => http2::serve(stream, peer, app, pages, draining).await,
+        // In a box, since most connections are none of these and would keep its room.
+        Ok(Ok(true)) => Box::pin(http2::serve(stream, peer, app, pages, draining)).await,
         Ok(Ok(false)) => http1_to_its_end(stream, departure, peer, app, pages, draining).await,
         Ok(Err(error)) => tracing::debug!(%peer, %error, "a visitor's connection failed"),
         Err(_) => tracing::debug!(%peer, "a visitor said nothing"),
@@ -114,14 +116,15 @@ pub(crate) async fn http1(
     let service = service_fn(move |request| {
         let (app, pages) = (Arc::clone(&shared), pages.clone());
         let stopping = stopping.clone();
-        async move {
+        // In a box: hyper keeps the room of this future for as long as the connection is open, and moves it.
+        Box::pin(async move {
             let mut response = answer(app, pages, peer, request).await;
             if stopping.is_cancelled() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
                 let close = HeaderValue::from_static("close");
                 response.headers_mut().insert(CONNECTION, close);
             }
             Ok::<_, Infallible>(response)
-        }
+        })
     });
     let mut builder = http1::Builder::new();
     builder
@@ -132,19 +135,19 @@ pub(crate) async fn http1(
     let mut stream = TimeoutStream::new(stream);
     // A visitor who takes nothing of its answer holds memory and a place.
     stream.set_write_timeout(Some(app.config.limits.stream_idle));
-    let connection = builder
-        .serve_connection(TokioIo::new(Box::pin(stream)), service)
-        .with_upgrades();
-    // Its end drops the connection, which closes it.
+    let mut connection = pin!(
+        builder
+            .serve_connection(TokioIo::new(Box::pin(stream)), service)
+            .with_upgrades()
+    );
     let serving = async {
-        let mut connection = std::pin::pin!(connection);
         tokio::select! {
             ended = connection.as_mut() => ended,
             () = draining.cancelled() => match timeout(LAST_WORDS, connection.as_mut()).await {
                 Ok(ended) => ended,
                 Err(_) => {
                     connection.as_mut().graceful_shutdown();
-                    connection.await
+                    connection.as_mut().await
                 }
             }
         }
@@ -183,8 +186,7 @@ async fn answer(
     // Not through the router: it puts a Content-Length into answers to HEAD.
     let place = Place::Host(visit.host);
     let peer = Some(peer);
-    // In a box: hyper keeps the room of this future for as long as the connection is open, and moves it.
-    Box::pin(call::answer(&app, &place, peer, request.map(Body::new))).await
+    call::answer(&app, &place, peer, request.map(Body::new)).await
 }
 
 /// Reads the host of a request and brings its target into origin form, once and for all: what is

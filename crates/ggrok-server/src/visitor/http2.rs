@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::net::IpAddr;
+use std::pin::pin;
 use std::sync::Arc;
 
 use axum::Router;
@@ -40,7 +41,8 @@ pub(super) async fn serve(
     let builder = builder(streams.runner(), &app.config);
     let service = service_fn(move |request: Request<Incoming>| {
         let (app, pages) = (Arc::clone(&app), pages.clone());
-        async move {
+        // In a box, since the task of a stream moves it, and has room for it several times.
+        Box::pin(async move {
             let is_grpc = grpc::is_call(request.headers());
             let is_head = request.method() == Method::HEAD;
             let mut response = answer(app, pages, peer, request).await;
@@ -52,12 +54,11 @@ pub(super) async fn serve(
                 *response.body_mut() = Body::empty();
             }
             Ok::<_, Infallible>(onward(response))
-        }
+        })
     });
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(stream_idle));
-    let connection = builder.serve_connection(TokioIo::new(Box::pin(stream)), service);
-    let mut connection = std::pin::pin!(connection);
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(Box::pin(stream)), service));
     let last = async {
         tokio::select! {
             () = draining.cancelled() => sleep(LAST_WORDS).await,
@@ -73,7 +74,7 @@ pub(super) async fn serve(
                 streams.idle(QUIET).await;
             };
             tokio::select! {
-                ended = connection => ended,
+                ended = connection.as_mut() => ended,
                 // What is left to write nobody takes.
                 () = streams.idle(stream_idle) => Ok(()),
                 // Nobody hears that this is the end.
