@@ -9,10 +9,11 @@ use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, HttpBody};
 use axum::extract::ConnectInfo;
 use axum::response::Response;
 use http::header::{ACCEPT, CONNECTION, EXPECT, HOST, TRANSFER_ENCODING};
@@ -93,7 +94,9 @@ async fn http1_to_its_end(
     draining: CancellationToken,
 ) {
     let stopping = draining.clone();
-    http1(stream, departure.wait(), peer, app, pages, draining).await;
+    if http1(stream, departure.wait(), peer, app, pages, draining).await {
+        return;
+    }
     let quiet = if stopping.is_cancelled() {
         LAST_WORDS
     } else {
@@ -102,7 +105,8 @@ async fn http1_to_its_end(
     departure.linger(quiet).await;
 }
 
-/// Serves a visitor's connection in HTTP/1, until its end or until `departure` is done.
+/// Serves a visitor's connection in HTTP/1, until its end or until `departure` is done. Returns whether
+/// the visitor has said that it sends no more, and has been answered.
 pub(crate) async fn http1(
     stream: impl AsyncRead + AsyncWrite + Send + 'static,
     departure: impl Future<Output = ()>,
@@ -110,10 +114,13 @@ pub(crate) async fn http1(
     app: Arc<App>,
     pages: Router,
     draining: CancellationToken,
-) {
+) -> bool {
     let idle_timeout = app.config.idle_timeout;
     let (shared, stopping) = (Arc::clone(&app), draining.clone());
+    let has_asked_last = Arc::new(AtomicBool::new(false));
+    let asks = Arc::clone(&has_asked_last);
     let service = service_fn(move |request| {
+        asks.store(is_last(&request), Ordering::Relaxed);
         let (app, pages) = (Arc::clone(&shared), pages.clone());
         let stopping = stopping.clone();
         // In a box: hyper keeps the room of this future for as long as the connection is open, and moves it.
@@ -161,7 +168,18 @@ pub(crate) async fn http1(
     if let Err(error) = ended {
         // Visitors leave, time out and send nonsense all day; none of that is ours to act on.
         tracing::debug!(%peer, %error, "a visitor's connection failed");
+        return false;
     }
+    has_asked_last.load(Ordering::Relaxed)
+}
+
+/// Whether nothing comes behind a request: its visitor asks to close (RFC 9112, section 9.6), and it has no
+/// body.
+fn is_last<B: HttpBody>(request: &Request<B>) -> bool {
+    let connection = request.headers().get_all(CONNECTION).iter();
+    let mut options = connection.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    options.any(|option| option.trim_ascii().eq_ignore_ascii_case(b"close"))
+        && request.body().is_end_stream()
 }
 
 async fn answer(

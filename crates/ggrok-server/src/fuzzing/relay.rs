@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use futures_util::FutureExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -84,7 +85,7 @@ impl Stage {
         let (app, pages) = (Arc::clone(&self.app), self.pages.clone());
         let draining = self.draining.clone();
         let serving = visitor::http1(near, pending(), peer, app, pages, draining);
-        self.connections.spawn(serving);
+        self.connections.spawn(serving.map(drop));
         far
     }
 

@@ -2,26 +2,26 @@
 
 use std::io;
 
-use bytes::Bytes;
+use bytes::BytesMut;
 use tokio::io::AsyncReadExt;
 
 use crate::stream::VisitorStream;
 
 /// Reads until it is clear whether the visitor begins as HTTP/2 does with prior knowledge
-/// (RFC 9113, section 3.3), and puts back what was read. Of what begins otherwise no more is read
-/// than shows that.
+/// (RFC 9113, section 3.3), and puts back what was read: a whole request, mostly.
 pub(super) async fn is_http2(stream: &mut VisitorStream) -> io::Result<bool> {
-    let mut said = [0; PREFACE.len()];
-    let mut length = 0;
-    while length < PREFACE.len() && PREFACE.starts_with(&said[..length]) {
-        match stream.read(&mut said[length..]).await? {
-            0 => break,
-            read => length += read,
+    let mut said = BytesMut::with_capacity(LIKELY);
+    while PREFACE.starts_with(&said) && said.len() < PREFACE.len() {
+        if stream.read_buf(&mut said).await? == 0 {
+            break;
         }
     }
-    let said = &said[..length];
-    stream.unread(Bytes::copy_from_slice(said));
-    Ok(said == PREFACE)
+    let is_http2 = said.starts_with(PREFACE);
+    stream.unread(said.freeze());
+    Ok(is_http2)
 }
+
+/// Bytes that are read at once.
+const LIKELY: usize = 2 << 10;
 
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
