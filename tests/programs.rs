@@ -147,6 +147,49 @@ async fn the_readmes_two_programs_do_their_job_and_stop_by_a_signal() {
     }
 }
 
+/// Threads that the scheduler of a program has for tasks, besides the first.
+#[cfg(target_os = "linux")]
+fn workers(program: &Program) -> usize {
+    let threads = std::fs::read_dir(format!("/proc/{}/task", program.id())).unwrap();
+    let names = threads.map(|thread| std::fs::read_to_string(thread.unwrap().path().join("comm")));
+    names
+        .filter(|name| {
+            name.as_ref()
+                .is_ok_and(|name| name.starts_with("tokio-rt-worker"))
+        })
+        .count()
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn both_programs_work_on_as_many_threads_as_they_are_told() {
+    let origin = Origin::start(ok).await;
+    let relay = RelayProgram::start(|command| {
+        command.args(["--open", "--workers", "3"]);
+    })
+    .await;
+    let local = origin.address.to_string();
+    let mut client = Program::start(
+        Program::command("ggrok-client")
+            .args(["--server", &relay.address.to_string(), "--local", &local])
+            .env("GGROK_WORKERS", "3"),
+    );
+    client.line_with("Ready").await;
+    let visitors = (0..200).map(|_| get(relay.address, "/"));
+    for answer in futures_util::future::join_all(visitors).await {
+        assert_eq!(answer.text(), "hi");
+    }
+    assert_eq!((workers(&relay.program), workers(&client)), (3, 3));
+    for program in ["ggrok-server", "ggrok-client"] {
+        let (code, _, error) = output(Program::command(program).args(["--workers", "0"])).await;
+        assert_eq!(code, Some(2));
+        assert!(
+            error.contains("--workers") && error.contains("1..=1024"),
+            "{error}"
+        );
+    }
+}
+
 #[tokio::test]
 async fn the_client_ends_with_its_own_code_where_trying_again_is_pointless() {
     let relay = RelayProgram::start(|command| {
