@@ -22,7 +22,9 @@ pub async fn check(tier: Tier) -> Findings {
     let ledger = Ledger::default();
     let origin = Origin::start(ledger.clone()).await;
     let sockets: usize = tier.of(300, 3000);
-    let relay = RelayProgram::start(&directory, &["--idle-timeout", "5s"]).await;
+    // All come from one address, as many as a whole network would else.
+    let flags = ["--idle-timeout", "5s", "--per-address", "10000"];
+    let relay = RelayProgram::start(&directory, &flags).await;
     let pid = relay.program.id().to_string();
     let files = (sockets + 96).to_string();
     let limited = Command::new("prlimit")
