@@ -37,7 +37,7 @@ use crate::host::Host;
 use crate::metrics::Desk;
 use crate::place::Place;
 use crate::stream::{self, Departure, VisitorStream};
-use crate::{call, pages};
+use crate::{Config, call, pages};
 
 /// Who sent a request, and for whom: what the rest of the relay knows of its origin.
 #[derive(Clone)]
@@ -116,7 +116,6 @@ pub(crate) async fn http1(
     pages: Router,
     draining: CancellationToken,
 ) -> bool {
-    let idle_timeout = app.config.idle_timeout;
     let (shared, stopping) = (Arc::clone(&app), draining.clone());
     let has_asked_last = Arc::new(AtomicBool::new(false));
     let asks = Arc::clone(&has_asked_last);
@@ -134,17 +133,11 @@ pub(crate) async fn http1(
             Ok::<_, Infallible>(response)
         })
     });
-    let mut builder = http1::Builder::new();
-    builder
-        .timer(TokioTimer::new())
-        .header_read_timeout(idle_timeout)
-        .max_headers(2 * MAX_FIELDS)
-        .max_buf_size((2 * app.config.head_limit).max(LEAST_BUFFER));
     let mut stream = TimeoutStream::new(stream);
     // A visitor who takes nothing of its answer holds memory and a place.
     stream.set_write_timeout(Some(app.config.limits.stream_idle));
     let mut connection = pin!(
-        builder
+        builder(&app.config)
             .serve_connection(TokioIo::new(Box::pin(stream)), service)
             .with_upgrades()
     );
@@ -172,6 +165,17 @@ pub(crate) async fn http1(
         return false;
     }
     has_asked_last.load(Ordering::Relaxed)
+}
+
+/// What the head of a request may cost.
+fn builder(config: &Config) -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(config.idle_timeout)
+        .max_headers(2 * MAX_FIELDS)
+        .max_buf_size((2 * config.head_limit).max(LEAST_BUFFER));
+    builder
 }
 
 /// Whether nothing comes behind a request: its visitor asks to close (RFC 9112, section 9.6), and it has no
