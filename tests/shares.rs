@@ -12,6 +12,8 @@ use crate::support::{
     Answer, Client, Origin, Program, Relay, RelayProgram, Seen, Wires, ask, config, eventually,
     output, owners, raw,
 };
+#[cfg(target_os = "linux")]
+use crate::support::{Browser, Page};
 
 fn ok(_: &Seen) -> Vec<u8> {
     b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nSet-Cookie: app=1; Path=/\r\n\r\nhi".to_vec()
@@ -32,11 +34,14 @@ const TOKEN: &str = "t0ken-of-the-owner";
 
 impl Programs {
     async fn start(rules: &[&str]) -> Self {
+        Self::before(Origin::start(ok).await, rules).await
+    }
+
+    async fn before(origin: Origin, rules: &[&str]) -> Self {
         let relay = RelayProgram::start(|command| {
             command.args(["--token", TOKEN, "--trusted-hops", "1"]);
         })
         .await;
-        let origin = Origin::start(ok).await;
         let mut client = Program::command("ggrok-client");
         client.args(["--json", "--server", &relay.address.to_string()]);
         client.args(["--local", &origin.address.to_string(), "--token", TOKEN]);
@@ -107,6 +112,61 @@ impl Programs {
     fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.relay.address)
     }
+}
+
+/// A page with an image, which needs the cookie as the page does.
+#[cfg(target_os = "linux")]
+fn page(seen: &Seen) -> Vec<u8> {
+    let (kind, text) = match seen.target() {
+        "/dot.svg" => (
+            "image/svg+xml",
+            r#"<svg xmlns="http://www.w3.org/2000/svg" width="7" height="9"></svg>"#,
+        ),
+        _ => (
+            "text/html",
+            r#"<!doctype html><title>An app</title><img src="/dot.svg"><p data-state="done">Welcome</p>"#,
+        ),
+    };
+    let length = text.len();
+    let head = format!("Content-Type: {kind}\r\nContent-Length: {length}\r\nSet-Cookie: app=1");
+    format!("HTTP/1.1 200 OK\r\n{head}\r\n\r\n{text}").into_bytes()
+}
+
+// On other systems a browser is not found on PATH.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_browser_keeps_the_way_in_that_a_link_gives_and_tells_the_app_nothing() {
+    let Some(browser) = Browser::find().await else {
+        return;
+    };
+    let programs = Programs::before(Origin::start(page).await, &["--links-only"]).await;
+    let link = programs.link(&["--for", "1h", "--uses", "1"]).await;
+    let front = programs.url("/");
+    let without = Page {
+        until: "body",
+        ..Page::new(&front)
+    };
+    let seen = browser.look(without, true).await;
+    assert_eq!(seen["responses"][0]["status"], 403, "{seen:#}");
+    assert!(programs.origin.seen().is_empty());
+
+    let seen = browser.visit(Page::new(&link)).await;
+    assert_eq!(seen["title"], "An app");
+    assert_eq!(seen["images"][0]["naturalWidth"], 7, "{seen:#}");
+    assert_eq!(programs.links().await[0]["used"], 1);
+    let seen = programs.origin.seen();
+    let mut cookies: Vec<&str> = seen.iter().flat_map(|seen| seen.field("cookie")).collect();
+    cookies.dedup();
+    assert_eq!(cookies, ["app=1"]);
+
+    // Another browser has no part in it.
+    let another = Page {
+        until: "body",
+        ..Page::new(&link)
+    };
+    let seen = browser.look(another, true).await;
+    let last = seen["responses"].as_array().unwrap().last().unwrap();
+    assert_ne!(last["status"], 200, "{seen:#}");
 }
 
 #[tokio::test]
