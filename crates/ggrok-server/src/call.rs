@@ -35,7 +35,7 @@ struct Who {
 /// Answers a request with the app's response, or with the reason why there is none.
 //
 // This and what it calls return futures that hold each thing once: an async fn keeps its arguments beside
-// what becomes of them, and a call would take three times the memory.
+// what becomes of them, and each call would take that much more memory.
 pub(crate) fn answer(
     app: &App,
     place: &Place,
