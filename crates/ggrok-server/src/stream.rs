@@ -114,26 +114,45 @@ fn read(stream: &TcpStream, buffer: &mut ReadBuf<'_>) -> io::Result<()> {
     if !TELLS_NEWS || buffer.remaining() > SMALL {
         return stream.try_read_buf(buffer).map(drop);
     }
-    let room = buffer.initialize_unfilled();
+    if read_a_head(stream, buffer)? || buffer.remaining() == 0 {
+        return Ok(());
+    }
+    match stream.try_read_buf(buffer) {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+        read => read.map(drop),
+    }
+}
+
+/// Reads what most requests are no longer than, and returns whether that was all.
+fn read_a_head(stream: &TcpStream, buffer: &mut ReadBuf<'_>) -> io::Result<bool> {
+    let room = buffer.initialize_unfilled_to(HEAD.min(buffer.remaining()));
     let mut read = 0;
     let asked = stream.try_io(Interest::READABLE, || {
         read = (&*SockRef::from(stream)).read(room)?;
-        let was_all = 0 < read && read < room.len();
         // Makes the next read wait for news.
-        if was_all {
+        if 0 < read && read < room.len() {
             Err(io::ErrorKind::WouldBlock.into())
         } else {
             Ok(())
         }
     });
+    let was_all = read < room.len();
     buffer.advance(read);
-    if read > 0 { Ok(()) } else { asked }
+    if read > 0 {
+        Ok(was_all)
+    } else {
+        asked.map(|()| true)
+    }
 }
 
 const TELLS_NEWS: bool = cfg!(any(target_os = "linux", target_os = "macos"));
 
-/// Room that is cheaper to fill with zeros, which this asks for, than to ask the system twice.
+/// As much room as hyper has for a head. Whoever has more is about to read much.
 const SMALL: usize = 16 << 10;
+
+/// Room that is filled with zeros for each read, and so becomes memory that is in use for as long as the
+/// connection is open.
+const HEAD: usize = 2 << 10;
 
 impl AsyncWrite for VisitorStream {
     fn poll_write(
