@@ -30,6 +30,7 @@ mod metrics;
 mod mirrors;
 mod originals;
 mod owners;
+mod pauses;
 mod presence;
 mod programs;
 mod prometheus;

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::Bytes;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
@@ -15,17 +14,8 @@ use tokio::time::{sleep, timeout};
 
 /// A visitor's socket. Dropping it closes the connection.
 pub(crate) struct VisitorStream {
-    /// What was read ahead, and is read again first.
-    unread: Bytes,
     from: Arc<OwnedReadHalf>,
     to: OwnedWriteHalf,
-}
-
-impl VisitorStream {
-    /// Puts back what was read last.
-    pub(crate) fn unread(&mut self, bytes: Bytes) {
-        self.unread = bytes;
-    }
 }
 
 /// Knows when the visitor of a socket leaves.
@@ -36,12 +26,7 @@ pub(crate) fn watched(stream: TcpStream) -> (VisitorStream, Departure) {
     let (from, to) = stream.into_split();
     let from = Arc::new(from);
     let departure = Departure(Arc::clone(&from));
-    let stream = VisitorStream {
-        unread: Bytes::new(),
-        from,
-        to,
-    };
-    (stream, departure)
+    (VisitorStream { from, to }, departure)
 }
 
 impl Departure {
@@ -88,15 +73,10 @@ const ROUND: Duration = Duration::from_secs(1);
 
 impl AsyncRead for VisitorStream {
     fn poll_read(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if !self.unread.is_empty() {
-            let length = self.unread.len().min(buffer.remaining());
-            buffer.put_slice(&self.unread.split_to(length));
-            return Poll::Ready(Ok(()));
-        }
         let stream: &TcpStream = (*self.from).as_ref();
         loop {
             ready!(stream.poll_read_ready(cx))?;

@@ -13,7 +13,8 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
-use crate::{Access, Config, Relay, pages, visitor};
+use crate::visitor::{PausingStream, http1};
+use crate::{Access, Config, Relay, pages};
 
 /// Runs a relay under a list of operations. Whatever its peers say, it neither panics nor holds on to
 /// a connection or a tunnel whose peer has gone, and all that a visitor gets is HTTP.
@@ -84,7 +85,8 @@ impl Stage {
         let peer = IpAddr::V4(Ipv4Addr::LOCALHOST);
         let (app, pages) = (Arc::clone(&self.app), self.pages.clone());
         let draining = self.draining.clone();
-        let serving = visitor::http1(near, pending(), peer, app, pages, draining);
+        let near = PausingStream::new(near);
+        let serving = http1::until_end(near, pending(), peer, app, pages, draining);
         self.connections.spawn(serving.map(drop));
         far
     }

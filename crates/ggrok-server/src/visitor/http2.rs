@@ -16,6 +16,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::sleep;
 use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
@@ -25,12 +26,11 @@ use super::{LAST_WORDS, QUIET, answer, grpc};
 use crate::Config;
 use crate::app::App;
 use crate::error::RelayError;
-use crate::stream::VisitorStream;
 
 /// Serves a visitor's connection until it ends. After `draining`, the requests that run are the
 /// last ones; so are those of a connection on which nothing has run for the idle time.
 pub(super) async fn serve(
-    stream: VisitorStream,
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     peer: IpAddr,
     app: Arc<App>,
     pages: Router,

@@ -3,13 +3,16 @@
 use std::io;
 
 use bytes::BytesMut;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncRead, AsyncReadExt};
 
-use crate::stream::VisitorStream;
+use super::pause::PausingStream;
 
 /// Reads until it is clear whether the visitor begins as HTTP/2 does with prior knowledge
 /// (RFC 9113, section 3.3), and puts back what was read: a whole request, mostly.
-pub(super) async fn is_http2(stream: &mut VisitorStream) -> io::Result<bool> {
+pub(super) async fn is_http2<S>(stream: &mut PausingStream<S>) -> io::Result<bool>
+where
+    S: AsyncRead + Unpin,
+{
     let mut said = BytesMut::with_capacity(LIKELY);
     while PREFACE.starts_with(&said) && said.len() < PREFACE.len() {
         if stream.read_buf(&mut said).await? == 0 {

@@ -1,0 +1,176 @@
+//! A visitor's connection in HTTP/1 (RFC 9112).
+
+use std::convert::Infallible;
+use std::io;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use axum::Router;
+use axum::body::{Body, HttpBody};
+use http::header::CONNECTION;
+use http::{HeaderValue, Request, StatusCode};
+use hyper::body::Incoming;
+use hyper::rt::{Read, Write};
+use hyper::server::conn::http1::{Builder, UpgradeableConnection};
+use hyper::service::{HttpService, service_fn};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::{timeout, timeout_at};
+use tokio_io_timeout::TimeoutStream;
+use tokio_util::sync::CancellationToken;
+
+use super::admission::MAX_FIELDS;
+use super::pause::{Left, Pause, PausingStream};
+use super::{LAST_WORDS, QUIET, answer};
+use crate::Config;
+use crate::app::App;
+use crate::stream::{Departure, VisitorStream};
+
+/// Serves a visitor's connection until it ends, and lets its last answer arrive.
+pub(super) async fn serve(
+    stream: PausingStream<VisitorStream>,
+    departure: Departure,
+    peer: IpAddr,
+    app: Arc<App>,
+    pages: Router,
+    draining: CancellationToken,
+) {
+    let stopping = draining.clone();
+    if until_end(stream, departure.wait(), peer, app, pages, draining).await {
+        return;
+    }
+    let quiet = if stopping.is_cancelled() {
+        LAST_WORDS
+    } else {
+        QUIET
+    };
+    departure.linger(quiet).await;
+}
+
+/// Serves a visitor's connection until its end or until `departure` is done. Returns whether the visitor
+/// has said that it sends no more, and has been answered.
+pub(crate) async fn until_end(
+    stream: PausingStream<impl AsyncRead + AsyncWrite + Unpin + Send + 'static>,
+    departure: impl Future<Output = ()>,
+    peer: IpAddr,
+    app: Arc<App>,
+    pages: Router,
+    draining: CancellationToken,
+) -> bool {
+    let has_asked_last = Arc::new(AtomicBool::new(false));
+    let (asks, pause) = (Arc::clone(&has_asked_last), stream.pause().clone());
+    let builder = builder(&app.config, &pause);
+    let mut stream = TimeoutStream::new(stream);
+    // A visitor who takes nothing of its answer holds memory and a place.
+    stream.set_write_timeout(Some(app.config.limits.stream_idle));
+    let (begun, stopping) = (pause.clone(), draining.clone());
+    let service = service_fn(move |request| {
+        begun.end();
+        asks.store(is_last(&request), Ordering::Relaxed);
+        let (app, pages) = (Arc::clone(&app), pages.clone());
+        let stopping = stopping.clone();
+        // In a box: hyper keeps the room of this future for as long as it serves, and moves it.
+        Box::pin(async move {
+            let mut response = answer(app, pages, peer, request).await;
+            if stopping.is_cancelled() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+                let close = HeaderValue::from_static("close");
+                response.headers_mut().insert(CONNECTION, close);
+            }
+            Ok::<_, Infallible>(response)
+        })
+    });
+    let ended = tokio::select! {
+        biased;
+        ended = with_pauses(&builder, Box::pin(stream), service, &pause, &draining) => ended,
+        // hyper would see it no sooner than somebody reads on in the request's body.
+        () = departure => Ok(()),
+    };
+    if let Err(error) = ended {
+        // Visitors leave, time out and send nonsense all day; none of that is ours to act on.
+        tracing::debug!(%peer, %error, "a visitor's connection failed");
+        return false;
+    }
+    has_asked_last.load(Ordering::Relaxed)
+}
+
+/// Serves a connection, and takes it from hyper for as long as its visitor pauses.
+async fn with_pauses<S, V>(
+    builder: &Builder,
+    mut stream: Pin<Box<TimeoutStream<PausingStream<S>>>>,
+    mut service: V,
+    pause: &Pause,
+    draining: &CancellationToken,
+) -> io::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    V: HttpService<Incoming, ResBody = Body, Error = Infallible> + Unpin,
+{
+    loop {
+        let connection = builder.serve_connection(TokioIo::new(stream), service);
+        let mut connection = Box::pin(connection.with_upgrades());
+        let left = tokio::select! {
+            left = pause.until(connection.as_mut()) => left,
+            () = draining.cancelled() => return last_words(connection, pause).await,
+        };
+        let due = match left {
+            Left::Ended(ended) => return ended.map_err(io::Error::other),
+            Left::Late => return Err(io::ErrorKind::TimedOut.into()),
+            Left::Paused(due) => due,
+        };
+        let Some(parts) = Pin::into_inner(connection).into_parts() else {
+            return Ok(());
+        };
+        (stream, service) = (parts.io.into_inner(), parts.service);
+        let paused = stream.as_mut().get_pin_mut().get_mut();
+        paused.unread(parts.read_buf);
+        tokio::select! {
+            readable = timeout_at(due.into(), paused.readable()) => readable?,
+            () = draining.cancelled() => {}
+        }
+    }
+}
+
+/// Serves a connection to its end while the relay stops.
+async fn last_words<S, V>(
+    mut connection: Pin<Box<UpgradeableConnection<S, V>>>,
+    pause: &Pause,
+) -> io::Result<()>
+where
+    S: Read + Write + Unpin + Send + 'static,
+    V: HttpService<Incoming, ResBody = Body, Error = Infallible>,
+{
+    if let Ok(ended) = timeout(LAST_WORDS, connection.as_mut()).await {
+        return ended.map_err(io::Error::other);
+    }
+    connection.as_mut().graceful_shutdown();
+    match pause.until(connection).await {
+        Left::Ended(ended) => ended.map_err(io::Error::other),
+        Left::Late => Err(io::ErrorKind::TimedOut.into()),
+        Left::Paused(_) => Ok(()),
+    }
+}
+
+/// What the head of a request may cost.
+fn builder(config: &Config, pause: &Pause) -> Builder {
+    let mut builder = Builder::new();
+    builder
+        .timer(pause.clone())
+        .header_read_timeout(config.idle_timeout)
+        .max_headers(2 * MAX_FIELDS)
+        .max_buf_size((2 * config.head_limit).max(LEAST_BUFFER));
+    builder
+}
+
+/// Whether nothing comes behind a request: its visitor asks to close (RFC 9112, section 9.6), and it has no
+/// body.
+fn is_last<B: HttpBody>(request: &Request<B>) -> bool {
+    let connection = request.headers().get_all(CONNECTION).iter();
+    let mut options = connection.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    options.any(|option| option.trim_ascii().eq_ignore_ascii_case(b"close"))
+        && request.body().is_end_stream()
+}
+
+/// The least that hyper can work with.
+const LEAST_BUFFER: usize = 8 << 10;
