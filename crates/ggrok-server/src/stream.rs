@@ -1,12 +1,11 @@
 //! A visitor's socket, which tells that the visitor has left also while nobody reads from it.
 
-use std::io::{self, IoSlice, Read as _};
+use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -91,48 +90,20 @@ impl AsyncRead for VisitorStream {
 /// Reads what there is. As tokio's own socket does it: where epoll or kqueue tells of news, less than
 /// there was room for was all, and the next read need not ask the system to learn that.
 fn read(stream: &TcpStream, buffer: &mut ReadBuf<'_>) -> io::Result<()> {
-    if !TELLS_NEWS || buffer.remaining() > SMALL {
-        return stream.try_read_buf(buffer).map(drop);
-    }
-    if read_a_head(stream, buffer)? || buffer.remaining() == 0 {
-        return Ok(());
-    }
-    match stream.try_read_buf(buffer) {
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
-        read => read.map(drop),
-    }
-}
-
-/// Reads what most requests are no longer than, and returns whether that was all.
-fn read_a_head(stream: &TcpStream, buffer: &mut ReadBuf<'_>) -> io::Result<bool> {
-    let room = buffer.initialize_unfilled_to(HEAD.min(buffer.remaining()));
+    let room = buffer.remaining();
     let mut read = 0;
     let asked = stream.try_io(Interest::READABLE, || {
-        read = (&*SockRef::from(stream)).read(room)?;
-        // Makes the next read wait for news.
-        if 0 < read && read < room.len() {
-            Err(io::ErrorKind::WouldBlock.into())
-        } else {
-            Ok(())
+        read = stream.try_read_buf(buffer)?;
+        if TELLS_NEWS && 0 < read && read < room {
+            // Makes the next read wait for news that come from now on.
+            return Err(io::ErrorKind::WouldBlock.into());
         }
+        Ok(())
     });
-    let was_all = read < room.len();
-    buffer.advance(read);
-    if read > 0 {
-        Ok(was_all)
-    } else {
-        asked.map(|()| true)
-    }
+    if read > 0 { Ok(()) } else { asked }
 }
 
 const TELLS_NEWS: bool = cfg!(any(target_os = "linux", target_os = "macos"));
-
-/// As much room as hyper has for a head. Whoever has more is about to read much.
-const SMALL: usize = 16 << 10;
-
-/// Room that is filled with zeros for each read, and so becomes memory that is in use for as long as the
-/// connection is open.
-const HEAD: usize = 2 << 10;
 
 impl AsyncWrite for VisitorStream {
     fn poll_write(
