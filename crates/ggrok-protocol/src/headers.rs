@@ -101,22 +101,22 @@ fn is_hop_by_hop(name: &HeaderName) -> bool {
     )
 }
 
-/// Writes a name as Go does (`content-type` is `Content-Type`). Go programs look fields up under
-/// that name alone.
+/// A name as Go writes it (`content-type` is `Content-Type`). Go programs look fields up under that
+/// name alone.
 pub(crate) fn canonical(name: &HeaderName) -> String {
-    let mut upper = true;
-    name.as_str()
-        .chars()
-        .map(|letter| {
-            let written = if upper {
-                letter.to_ascii_uppercase()
-            } else {
-                letter
-            };
-            upper = letter == '-';
-            written
-        })
-        .collect()
+    let mut out = String::with_capacity(name.as_str().len());
+    put_canonical(&mut out, name);
+    out
+}
+
+/// Writes a name as Go does.
+pub(crate) fn put_canonical(out: &mut String, name: &HeaderName) {
+    for word in name.as_str().split_inclusive('-') {
+        let start = out.len();
+        out.push_str(word);
+        // A name is ASCII.
+        out[start..=start].make_ascii_uppercase();
+    }
 }
 
 /// A value as text, for a dialect whose fields are JSON strings.

@@ -9,7 +9,7 @@ use http::{HeaderName, HeaderValue, Request};
 
 use super::envelope::{frame, method};
 use super::target;
-use crate::headers::{canonical, text};
+use crate::headers::{put_canonical, text};
 use crate::{DecodeError, EncodeError};
 
 /// Writes a request with its whole body. The body is framed by Content-Length, however it came.
@@ -17,15 +17,24 @@ pub(super) fn write(head: &Parts, target: &str, body: &[u8]) -> Result<String, E
     let body = str::from_utf8(body).map_err(|_| EncodeError::BodyNotText)?;
     let mut fields = head.headers.clone();
     frame(&mut fields, body.as_bytes());
-    let mut out = format!("{} {target} HTTP/1.1\r\n", head.method);
+    let mut out = String::with_capacity(LIKELY + target.len() + body.len());
+    out.extend([head.method.as_str(), " ", target, " HTTP/1.1\r\n"]);
     // Go reads the fields in any order, but people who debug expect Host first.
-    let (host, others): (Vec<_>, Vec<_>) = fields.iter().partition(|(name, _)| *name == HOST);
-    for (name, value) in host.into_iter().chain(others) {
-        out.push_str(&format!("{}: {}\r\n", canonical(name), text(name, value)?));
+    for value in fields.get_all(HOST) {
+        put_field(&mut out, &HOST, value)?;
+    }
+    for (name, value) in fields.iter().filter(|(name, _)| *name != HOST) {
+        put_field(&mut out, name, value)?;
     }
     out.push_str("\r\n");
     out.push_str(body);
     Ok(out)
+}
+
+fn put_field(out: &mut String, name: &HeaderName, value: &HeaderValue) -> Result<(), EncodeError> {
+    put_canonical(out, name);
+    out.extend([": ", text(name, value)?, "\r\n"]);
+    Ok(())
 }
 
 /// Reads a request and its whole body.
@@ -43,6 +52,9 @@ pub(super) fn read(request: &str) -> Result<Request<Bytes>, DecodeError> {
     frame(head.headers_mut(), &body);
     Ok(head.map(|()| body))
 }
+
+/// What most heads take, beside their target.
+const LIKELY: usize = 1 << 10;
 
 /// Fields that a request may have: what a relay lets through, and those that it adds.
 const MAX_FIELDS: usize = 300;
