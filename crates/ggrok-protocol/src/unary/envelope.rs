@@ -1,6 +1,7 @@
 //! What the envelopes of the Go programs have in common: fields as an object of lists, and a body with
 //! its announced length.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -63,13 +64,17 @@ pub(super) fn status(code: u16) -> Result<StatusCode, DecodeError> {
 /// The fields of an envelope, flat, and never more than either side takes: a message has room for
 /// millions.
 #[derive(Default)]
-pub(super) struct Fields(Vec<(String, String)>);
+pub(super) struct Fields<'a>(Vec<(Text<'a>, Text<'a>)>);
 
-impl Fields {
+/// A string that lies in the message, where it has no escapes.
+#[derive(Clone, Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl Fields<'_> {
     /// Reads the fields out of their object.
     pub(super) fn into_map(self) -> Result<HeaderMap, DecodeError> {
-        let mut headers = HeaderMap::new();
-        for (name, value) in self.0 {
+        let mut headers = HeaderMap::with_capacity(self.0.len());
+        for (Text(name), Text(value)) in self.0 {
             headers
                 .try_append(header_name(&name)?, header_value(&value)?)
                 .map_err(|error| DecodeError::Invalid(error.into()))?;
@@ -87,7 +92,7 @@ pub(super) fn header_value(value: &str) -> Result<HeaderValue, DecodeError> {
     HeaderValue::from_bytes(value.as_bytes()).map_err(|error| DecodeError::Invalid(error.into()))
 }
 
-impl<'de> Deserialize<'de> for Fields {
+impl<'de> Deserialize<'de> for Fields<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_map(FieldsVisitor)
     }
@@ -96,16 +101,16 @@ impl<'de> Deserialize<'de> for Fields {
 struct FieldsVisitor;
 
 impl<'de> Visitor<'de> for FieldsVisitor {
-    type Value = Fields;
+    type Value = Fields<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object of lists of strings")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields<'de>, A::Error> {
         let mut fields = Vec::new();
-        while let Some(name) = map.next_key::<String>()? {
-            let Values(values) = map.next_value::<Option<Values>>()?.unwrap_or_default();
+        while let Some(name) = map.next_key::<Text<'de>>()? {
+            let Values(values) = map.next_value::<Option<Values<'de>>>()?.unwrap_or_default();
             fields.extend(values.into_iter().map(|value| (name.clone(), value)));
             if fields.len() > MAX_FIELDS {
                 return Err(de::Error::custom("too many fields"));
@@ -117,9 +122,9 @@ impl<'de> Visitor<'de> for FieldsVisitor {
 
 /// The values of one field.
 #[derive(Default)]
-struct Values(Vec<String>);
+struct Values<'a>(Vec<Text<'a>>);
 
-impl<'de> Deserialize<'de> for Values {
+impl<'de> Deserialize<'de> for Values<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_seq(ValuesVisitor)
     }
@@ -128,13 +133,13 @@ impl<'de> Deserialize<'de> for Values {
 struct ValuesVisitor;
 
 impl<'de> Visitor<'de> for ValuesVisitor {
-    type Value = Values;
+    type Value = Values<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a list of strings")
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Values, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Values<'de>, A::Error> {
         let mut values = Vec::new();
         while let Some(value) = list.next_element()? {
             if values.len() == MAX_FIELDS {

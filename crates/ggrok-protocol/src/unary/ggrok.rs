@@ -93,7 +93,7 @@ pub(crate) fn decode_response(
     message: &[u8],
     method: &Method,
 ) -> Result<Response<Bytes>, DecodeError> {
-    let envelope: ResponseEnvelope<'_, Fields> = serde_json::from_slice(message)?;
+    let envelope: ResponseEnvelope<'_, Fields<'_>> = serde_json::from_slice(message)?;
     let body = BASE64_STANDARD.decode(envelope.body.as_deref().unwrap_or_default())?;
     let mut response = Response::new(Bytes::from(body));
     *response.status_mut() = status(envelope.status_code)?;

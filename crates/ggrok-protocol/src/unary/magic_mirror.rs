@@ -65,7 +65,7 @@ pub(crate) fn encode_request(head: &request::Parts, body: &[u8]) -> Result<Strin
 /// copy a visitor's fields may send one of another body.
 pub(crate) fn decode_request(message: &[u8]) -> Result<Request<Bytes>, DecodeError> {
     let envelope = decode_base64(message)?;
-    let envelope: RequestEnvelope<'_, Fields> = serde_json::from_slice(&envelope)?;
+    let envelope: RequestEnvelope<'_, Fields<'_>> = serde_json::from_slice(&envelope)?;
     let body = decode_base64(envelope.body.as_deref().unwrap_or_default().as_bytes())?;
     let mut headers = envelope.headers.unwrap_or_default().into_map()?;
     frame(&mut headers, &body);
@@ -96,7 +96,7 @@ pub(crate) fn decode_response(
     method: &Method,
 ) -> Result<Response<Bytes>, DecodeError> {
     let envelope = decode_base64(message)?;
-    let envelope: ResponseEnvelope<'_, Fields> = serde_json::from_slice(&envelope)?;
+    let envelope: ResponseEnvelope<'_, Fields<'_>> = serde_json::from_slice(&envelope)?;
     let body = envelope.body.ok_or(DecodeError::BrokenOff)?;
     let body = decode_base64(body.as_bytes())?;
     let mut response = Response::new(Bytes::from(body));
