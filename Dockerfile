@@ -13,7 +13,7 @@ ENV JEMALLOC_SYS_WITH_LG_PAGE=16
 # that compile the dependencies stand on this, so a change in the code does not compile them again.
 FROM rust AS manifests
 COPY . .
-RUN find . -type f ! -name '*.rs' ! -name 'Cargo.*' -delete \
+RUN find . -type f ! -name '*.rs' ! -name 'Cargo.*' ! -path './.cargo/*' -delete \
  && echo 'fn main() {}' | tee $(find . -name '*.rs') > /dev/null
 
 # `touch`: cargo compares times, and a source file may be older than the empty one it replaces.
