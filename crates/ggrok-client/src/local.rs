@@ -3,6 +3,7 @@
 mod body;
 mod framing;
 mod http2;
+mod in_pieces;
 mod origin;
 mod pool;
 
@@ -25,6 +26,7 @@ use tokio::time::timeout;
 
 pub(crate) use self::body::LocalBody;
 use self::http2::Connections;
+use self::in_pieces::InPieces;
 pub(crate) use self::origin::OwnOrigin;
 pub(crate) use self::pool::Connection;
 use self::pool::Pool;
@@ -224,7 +226,7 @@ impl Local {
         let Opened { stream, serving } = opened.map_err(LocalError::Unreachable)?;
         let (sender, connection) = http1::Builder::new()
             .max_headers(MAX_FIELDS)
-            .handshake(TokioIo::new(stream))
+            .handshake(TokioIo::new(InPieces::new(stream)))
             .await
             .map_err(LocalError::Broken)?;
         let task = tokio::spawn(async move {
