@@ -44,7 +44,10 @@ impl Host {
         if !(is_name(name) || is_ipv6(name)) {
             return Err(BadHost);
         }
-        Ok(Self(name.to_ascii_lowercase().into()))
+        if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            return Ok(Self(name.to_ascii_lowercase().into()));
+        }
+        Ok(Self(name.into()))
     }
 
     /// The host as text.
@@ -108,11 +111,11 @@ fn split_port(authority: &str) -> Option<(&str, &str)> {
 
 /// A name of the DNS, or an IPv4 address. Underscores are no part of host names, and are used.
 fn is_name(name: &str) -> bool {
-    let is_label = |label: &str| {
-        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
-        (1..=63).contains(&label.len()) && label.bytes().all(allowed)
+    let is_label = |label: &[u8]| {
+        let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+        (1..=63).contains(&label.len()) && label.iter().all(allowed)
     };
-    name.len() <= 253 && name.split('.').all(is_label)
+    name.len() <= 253 && name.as_bytes().split(|byte| *byte == b'.').all(is_label)
 }
 
 fn is_ipv6(name: &str) -> bool {

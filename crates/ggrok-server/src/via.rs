@@ -62,7 +62,13 @@ impl FromStr for Pseudonym {
 
 /// Whether a text is a token (RFC 9110, section 5.6.2).
 pub(crate) fn is_token(text: &str) -> bool {
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    let is_mark = |byte| {
+        matches!(
+            byte,
+            b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^'..=b'`' | b'|' | b'~'
+        )
+    };
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || is_mark(byte);
     !text.is_empty() && text.bytes().all(allowed)
 }
 
