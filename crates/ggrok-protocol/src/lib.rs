@@ -27,6 +27,7 @@ pub mod fuzzing;
 mod headers;
 mod limits;
 mod message;
+mod on_wake;
 mod pulse;
 mod refusal;
 mod registration;

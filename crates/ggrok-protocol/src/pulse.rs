@@ -1,6 +1,8 @@
 //! Liveness: when to ping the peer, and when to take it for dead.
 
-use tokio::time::{Instant, sleep_until};
+use std::pin::Pin;
+
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::Limits;
 
@@ -11,6 +13,8 @@ pub(crate) struct Pulse {
     strict: bool,
     heard: Instant,
     next_ping: Instant,
+    /// Kept while others win the race against it, and not set anew each time.
+    alarm: Pin<Box<Sleep>>,
 }
 
 /// What a [`Pulse`] asks for.
@@ -31,6 +35,7 @@ impl Pulse {
             strict,
             heard: now,
             next_ping: now + limits.ping_every,
+            alarm: Box::pin(sleep_until(now + limits.ping_every)),
         }
     }
 
@@ -47,11 +52,15 @@ impl Pulse {
     /// Waits for the next beat. `excused` says that the peer has a reason to be silent. Cancel-safe.
     pub(crate) async fn beat(&mut self, excused: bool) -> Beat {
         let death = self.heard + self.limits.dead_after;
-        if self.strict && !excused && death <= self.next_ping {
-            sleep_until(death).await;
+        let dies_first = self.strict && !excused && death <= self.next_ping;
+        let due = if dies_first { death } else { self.next_ping };
+        if self.alarm.deadline() != due {
+            self.alarm.as_mut().reset(due);
+        }
+        self.alarm.as_mut().await;
+        if dies_first {
             return Beat::Dead;
         }
-        sleep_until(self.next_ping).await;
         self.next_ping = Instant::now() + self.limits.ping_every;
         Beat::Ping
     }

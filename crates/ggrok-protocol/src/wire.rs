@@ -3,12 +3,22 @@
 use std::pin::pin;
 use std::time::Duration;
 
-use futures_util::stream::SplitStream;
+use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{Sink, SinkExt, StreamExt};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
+use crate::on_wake::OnWake;
 use crate::{Ending, Message, SessionError, Transport, TransportError};
+
+/// What arrives on a WebSocket.
+pub(crate) type Messages<T> = OnWake<SplitStream<T>>;
+
+/// Takes a WebSocket apart into what goes out and what arrives.
+pub(crate) fn split<T: Transport>(transport: T) -> (SplitSink<T, Message>, Messages<T>) {
+    let (sink, stream) = transport.split();
+    (sink, OnWake::new(stream))
+}
 
 /// Where a session puts what is to be written. Bounded, and never waited for: whoever reads must
 /// not wait for writing, or two ends with full sockets wait for each other.
@@ -31,9 +41,9 @@ impl Outbox {
 /// writing fails. Then says farewell.
 pub(crate) async fn run<T: Transport>(
     transport: T,
-    read: impl AsyncFnOnce(&mut SplitStream<T>, Outbox) -> Result<Ending, SessionError>,
+    read: impl AsyncFnOnce(&mut Messages<T>, Outbox) -> Result<Ending, SessionError>,
 ) -> Result<Ending, SessionError> {
-    let (sink, mut stream) = transport.split();
+    let (sink, mut stream) = split(transport);
     let (queue, queued) = mpsc::channel(QUEUE);
     let outbox = Outbox(queue);
     let mut writing = pin!(write(sink, queued));
@@ -67,7 +77,7 @@ pub(crate) const fn farewell(ended: &Result<Ending, SessionError>) -> Option<End
 /// Reads on up to the peer's close frame, for a moment. To close on what still comes would make
 /// the peer's system throw our close frame away unread; and a peer that cannot be written to may
 /// have said why.
-pub(crate) async fn last_words<T: Transport>(stream: &mut SplitStream<T>) -> Option<Ending> {
+pub(crate) async fn last_words<T: Transport>(stream: &mut Messages<T>) -> Option<Ending> {
     let reading = async {
         while let Some(Ok(message)) = stream.next().await {
             if let Message::Close(ending) = message {

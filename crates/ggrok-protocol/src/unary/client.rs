@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
-use futures_util::stream::SplitStream;
 use http::header::{ACCEPT, HeaderValue};
 use http::{Response, StatusCode};
 use http_body::Body;
@@ -16,7 +15,7 @@ use super::codec::Codec;
 use super::collect::collect;
 use crate::pulse::{Beat, Pulse};
 use crate::tunnel::{IncomingCall, Responder};
-use crate::wire::{self, Outbox};
+use crate::wire::{self, Messages, Outbox};
 use crate::{CallError, EncodeError, Ending, Limits, Message, Refusal, SessionError, Transport};
 use crate::{TransportError, TunnelBody};
 
@@ -139,7 +138,7 @@ impl Session {
 
     async fn read<T: Transport>(
         self,
-        messages: &mut SplitStream<T>,
+        messages: &mut Messages<T>,
         outbox: Outbox,
     ) -> Result<Ending, SessionError> {
         let mut desk = Desk {

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
-use futures_util::stream::SplitStream;
 use http::{Method, Request, Response};
 use http_body::Body;
 use tokio::sync::{Mutex, OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
@@ -16,7 +15,7 @@ use super::codec::Codec;
 use super::collect::{Held, collect, take};
 use crate::headers::requested_upgrade;
 use crate::pulse::{Beat, Pulse};
-use crate::wire::{self, Outbox};
+use crate::wire::{self, Messages, Outbox};
 use crate::{CallError, Ending, Limits, Message, SessionError, Transport, TransportError};
 use crate::{EncodeError, TunnelBody};
 
@@ -151,7 +150,7 @@ impl Session {
 
     async fn read<T: Transport>(
         mut self,
-        messages: &mut SplitStream<T>,
+        messages: &mut Messages<T>,
         outbox: Outbox,
     ) -> Result<Ending, SessionError> {
         let mut desk = Desk {

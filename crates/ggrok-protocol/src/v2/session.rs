@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
-use futures_util::stream::SplitStream;
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
@@ -17,7 +16,7 @@ use super::head::decode_trailers;
 use super::outbox::{Outbox, Writer};
 use crate::error::ResetCode;
 use crate::pulse::{Beat, Pulse};
-use crate::wire::{FAREWELL, farewell, last_words};
+use crate::wire::{FAREWELL, Messages, farewell, last_words, split};
 use crate::{Ending, Limits, Message, SessionError, Transport, TransportError};
 
 /// What the session shares with the handles and bodies of its tunnel.
@@ -61,7 +60,7 @@ impl Drop for EndsCalls {
 
 impl Session {
     pub(crate) async fn run(self, transport: impl Transport) -> Result<Ending, SessionError> {
-        let (sink, mut stream) = transport.split();
+        let (sink, mut stream) = split(transport);
         let ends_calls = EndsCalls(Arc::clone(&self.shared));
         let outbox = self.shared.outbox.clone();
         let mut writing = pin!(self.writer.run(sink));
@@ -98,9 +97,11 @@ struct Reader {
 impl Reader {
     async fn run<T: Transport>(
         mut self,
-        messages: &mut SplitStream<T>,
+        messages: &mut Messages<T>,
         mut closing: watch::Receiver<Option<Ending>>,
     ) -> Result<Ending, SessionError> {
+        // Made once, since each time that it begins to wait it takes its place in a list.
+        let mut closing = pin!(closing.wait_for(Option::is_some));
         loop {
             tokio::select! {
                 // What has arrived comes first: a peer is not dead while its words wait to be read.
@@ -110,7 +111,7 @@ impl Reader {
                         return Ok(ending);
                     }
                 }
-                reason = closing.wait_for(Option::is_some) => {
+                reason = &mut closing => {
                     // Without a reason: the last handle is gone.
                     let reason = reason.ok().and_then(|reason| *reason);
                     return Ok(reason.unwrap_or(Ending::GoingAway));
