@@ -63,7 +63,11 @@ fn envelopes(
     let name = |what| format!("{dialect}: {what}");
     let (asked, sent) = request.clone().into_parts();
     let (answered, body) = response.clone().into_parts();
-    let write_request = move || codec.encode_request(&asked, &sent).expect("it is text");
+    let write_request = move || {
+        codec
+            .encode_request(asked.clone(), &sent)
+            .expect("it is text")
+    };
     let write_response = move || codec.encode_response(&answered, &body).expect("likewise");
     let (request, response) = (write_request(), write_response());
     [

@@ -40,7 +40,7 @@ fn reread_envelope(codec: Codec, message: &[u8]) {
     if let Ok(request) = codec.decode_request(message) {
         let (head, body) = request.into_parts();
         // Another program's relay may carry what ours refuses.
-        if let Ok(again) = codec.encode_request(&head, &body) {
+        if let Ok(again) = codec.encode_request(head.clone(), &body) {
             let again = codec.decode_request(again.as_bytes()).expect("we wrote it");
             assert_eq!((again.uri(), again.body()), (&head.uri, &body));
             assert_eq!(again.headers(), &head.headers);

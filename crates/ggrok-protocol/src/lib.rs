@@ -25,6 +25,7 @@ mod error;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod headers;
+mod json;
 mod limits;
 mod message;
 mod on_wake;

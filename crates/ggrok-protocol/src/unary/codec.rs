@@ -17,7 +17,7 @@ impl Codec {
     /// Writes a request as the text of one message.
     pub(crate) fn encode_request(
         self,
-        head: &request::Parts,
+        head: request::Parts,
         body: &[u8],
     ) -> Result<String, EncodeError> {
         match self {

@@ -8,7 +8,7 @@ use std::fmt;
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, EXPECT, HeaderMap, TRANSFER_ENCODING};
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
-use serde::de::{self, MapAccess, SeqAccess, Visitor};
+use serde::de::{self, DeserializeSeed, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::headers::{MAX_FIELDS, canonical, remove_hop_by_hop, remove_trailer_fields, text};
@@ -17,6 +17,15 @@ use crate::{DecodeError, EncodeError};
 /// Writes an envelope as JSON.
 pub(super) fn json(envelope: &impl Serialize) -> String {
     serde_json::to_string(envelope).expect("strings, numbers and lists are always JSON")
+}
+
+/// Reads an envelope from JSON. That it is UTF-8 is seen once, and not string by string.
+pub(super) fn read_json<'a, T: Deserialize<'a>>(message: &'a [u8]) -> serde_json::Result<T> {
+    match str::from_utf8(message) {
+        Ok(text) => serde_json::from_str(text),
+        // Says where it is not, if that matters.
+        Err(_) => serde_json::from_slice(message),
+    }
 }
 
 /// Trims the fields of a request that has its whole body. The body is framed by Content-Length,
@@ -42,7 +51,8 @@ pub(super) fn trim(fields: &mut HeaderMap) {
 pub(super) fn object(fields: &HeaderMap) -> Result<BTreeMap<String, Vec<&str>>, EncodeError> {
     let mut object: BTreeMap<String, Vec<&str>> = BTreeMap::new();
     for (name, value) in fields {
-        let values = object.entry(canonical(name)).or_default();
+        let name_in_go = canonical(name).map(char::from).collect();
+        let values = object.entry(name_in_go).or_default();
         values.push(text(name, value)?);
     }
     Ok(object)
@@ -61,30 +71,29 @@ pub(super) fn status(code: u16) -> Result<StatusCode, DecodeError> {
         .ok_or(DecodeError::Status(code))
 }
 
-/// The fields of an envelope, flat, and never more than either side takes: a message has room for
-/// millions.
+/// The fields of an envelope, and never more than either side takes: a message has room for millions.
 #[derive(Default)]
-pub(super) struct Fields<'a>(Vec<(Text<'a>, Text<'a>)>);
-
-/// A string that lies in the message, where it has no escapes.
-#[derive(Clone, Deserialize)]
-struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
-
-impl Fields<'_> {
-    /// Reads the fields out of their object.
-    pub(super) fn into_map(self) -> Result<HeaderMap, DecodeError> {
-        let mut headers = HeaderMap::with_capacity(self.0.len());
-        for (Text(name), Text(value)) in self.0 {
-            headers
-                .try_append(header_name(&name)?, header_value(&value)?)
-                .map_err(|error| DecodeError::Invalid(error.into()))?;
-        }
-        Ok(headers)
-    }
+pub(super) struct Fields {
+    map: HeaderMap,
+    /// The first of what can be no field. The envelope is one all the same.
+    invalid: Option<http::Error>,
 }
 
-fn header_name(name: &str) -> Result<HeaderName, DecodeError> {
-    HeaderName::from_bytes(name.as_bytes()).map_err(|error| DecodeError::Invalid(error.into()))
+impl Fields {
+    /// The fields, where each can be one.
+    pub(super) fn into_map(self) -> Result<HeaderMap, DecodeError> {
+        match self.invalid {
+            None => Ok(self.map),
+            Some(error) => Err(DecodeError::Invalid(error)),
+        }
+    }
+
+    fn append(&mut self, name: &str, value: &str) -> Result<(), http::Error> {
+        let name = HeaderName::from_bytes(name.as_bytes())?;
+        let value = HeaderValue::from_bytes(value.as_bytes())?;
+        self.map.try_append(name, value)?;
+        Ok(())
+    }
 }
 
 /// Reads one value.
@@ -92,7 +101,7 @@ pub(super) fn header_value(value: &str) -> Result<HeaderValue, DecodeError> {
     HeaderValue::from_bytes(value.as_bytes()).map_err(|error| DecodeError::Invalid(error.into()))
 }
 
-impl<'de> Deserialize<'de> for Fields<'de> {
+impl<'de> Deserialize<'de> for Fields {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_map(FieldsVisitor)
     }
@@ -101,55 +110,73 @@ impl<'de> Deserialize<'de> for Fields<'de> {
 struct FieldsVisitor;
 
 impl<'de> Visitor<'de> for FieldsVisitor {
-    type Value = Fields<'de>;
+    type Value = Fields;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object of lists of strings")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields<'de>, A::Error> {
-        let mut fields = Vec::new();
-        while let Some(name) = map.next_key::<Text<'de>>()? {
-            let Values(values) = map.next_value::<Option<Values<'de>>>()?.unwrap_or_default();
-            fields.extend(values.into_iter().map(|value| (name.clone(), value)));
-            if fields.len() > MAX_FIELDS {
-                return Err(de::Error::custom("too many fields"));
-            }
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields, A::Error> {
+        let mut fields = Fields {
+            map: HeaderMap::with_capacity(LIKELY),
+            invalid: None,
+        };
+        while let Some(Text(name)) = map.next_key()? {
+            let fields = &mut fields;
+            map.next_value_seed(Values { name, fields })?;
         }
-        Ok(Fields(fields))
+        Ok(fields)
     }
 }
 
-/// The values of one field.
-#[derive(Default)]
-struct Values<'a>(Vec<Text<'a>>);
+/// A string that lies in the message, where it has no escapes.
+#[derive(Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
-impl<'de> Deserialize<'de> for Values<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_seq(ValuesVisitor)
+/// The values of one field, which go to the others. Go writes `null` where there are none.
+struct Values<'a, 'f> {
+    name: Cow<'a, str>,
+    fields: &'f mut Fields,
+}
+
+impl<'de> DeserializeSeed<'de> for Values<'_, '_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_option(self)
     }
 }
 
-struct ValuesVisitor;
-
-impl<'de> Visitor<'de> for ValuesVisitor {
-    type Value = Values<'de>;
+impl<'de> Visitor<'de> for Values<'_, '_> {
+    type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a list of strings")
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Values<'de>, A::Error> {
-        let mut values = Vec::new();
-        while let Some(value) = list.next_element()? {
-            if values.len() == MAX_FIELDS {
-                return Err(de::Error::custom("too many values of one field"));
+    fn visit_none<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_seq(self)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
+        while let Some(Text(value)) = list.next_element()? {
+            if self.fields.map.len() == MAX_FIELDS {
+                return Err(de::Error::custom("too many fields"));
             }
-            values.push(value);
+            if let Err(error) = self.fields.append(&self.name, &value) {
+                self.fields.invalid.get_or_insert(error);
+            }
         }
-        Ok(Values(values))
+        Ok(())
     }
 }
+
+/// Fields for which there is room at once.
+const LIKELY: usize = 24;
 
 /// Makes the body and its announced length agree, or says that they do not: a response that broke
 /// off at the local server must not look whole.
@@ -167,7 +194,7 @@ pub(super) fn fit_body(response: &mut Response<Bytes>, method: &Method) -> Resul
     }
     let actual = response.body().len();
     match announced {
-        Some(length) if length != actual.to_string() => Err(DecodeError::BodyLength {
+        Some(length) if length != HeaderValue::from(actual) => Err(DecodeError::BodyLength {
             announced: String::from_utf8_lossy(length.as_bytes()).into_owned(),
             actual,
         }),

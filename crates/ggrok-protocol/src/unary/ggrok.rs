@@ -7,22 +7,26 @@ use std::borrow::Cow;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use bytes::Bytes;
+use bytes::{BufMut, Bytes};
 use http::header::CONTENT_TYPE;
 use http::{Method, Request, Response, request, response};
 use serde::{Deserialize, Serialize};
 
-use super::envelope::{Fields, fit_body, header_value, json, object, status, trim};
+use super::envelope::{
+    Fields, fit_body, frame, header_value, json, object, read_json, status, trim,
+};
 use super::{http1, target};
 use crate::headers::text;
+use crate::json::put_text;
 use crate::{DecodeError, EncodeError};
 
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 struct RequestEnvelope<'a> {
     #[serde(rename = "Req", borrow)]
     request: Cow<'a, str>,
+    /// Not needed, since the request has its target; an envelope has it all the same.
     #[serde(rename = "URL", borrow)]
-    url: Cow<'a, str>,
+    _url: Cow<'a, str>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -42,15 +46,22 @@ struct ResponseEnvelope<'a, H> {
     content_type: Cow<'a, str>,
 }
 
-/// Writes a request as an envelope.
-pub(crate) fn encode_request(head: &request::Parts, body: &[u8]) -> Result<String, EncodeError> {
-    let target = target::write(&head.uri)?;
-    let envelope = RequestEnvelope {
-        url: url(target),
-        request: http1::write(head, target, body)?.into(),
-    };
-    Ok(json(&envelope))
+/// Writes a request as an envelope. Its body is framed by Content-Length, however it came.
+pub(crate) fn encode_request(head: request::Parts, body: &[u8]) -> Result<String, EncodeError> {
+    let text = str::from_utf8(body).map_err(|_| EncodeError::BodyNotText)?;
+    let (target, mut fields) = (target::write(&head.uri)?, head.headers);
+    frame(&mut fields, body);
+    let mut out = Vec::with_capacity(LIKELY + 2 * target.len() + body.len());
+    out.put_slice(b"{\"Req\":\"");
+    http1::put(&mut out, &head.method, target, &fields, text)?;
+    out.put_slice(b"\",\"URL\":\"");
+    put_text(&mut out, &url(target));
+    out.put_slice(b"\"}");
+    Ok(String::from_utf8(out).expect("it is made of text"))
 }
+
+/// Bytes that most heads take, beside their target.
+const LIKELY: usize = 1 << 10;
 
 /// The target as ggrok's own client has to find it: it reads the path from here with Go's URL
 /// parser, which takes `//x/y` for a host.
@@ -64,7 +75,7 @@ fn url(target: &str) -> Cow<'_, str> {
 
 /// Reads a request from an envelope.
 pub(crate) fn decode_request(message: &[u8]) -> Result<Request<Bytes>, DecodeError> {
-    let envelope: RequestEnvelope<'_> = serde_json::from_slice(message)?;
+    let envelope: RequestEnvelope<'_> = read_json(message)?;
     http1::read(&envelope.request)
 }
 
@@ -93,7 +104,7 @@ pub(crate) fn decode_response(
     message: &[u8],
     method: &Method,
 ) -> Result<Response<Bytes>, DecodeError> {
-    let envelope: ResponseEnvelope<'_, Fields<'_>> = serde_json::from_slice(message)?;
+    let envelope: ResponseEnvelope<'_, Fields> = read_json(message)?;
     let body = BASE64_STANDARD.decode(envelope.body.as_deref().unwrap_or_default())?;
     let mut response = Response::new(Bytes::from(body));
     *response.status_mut() = status(envelope.status_code)?;

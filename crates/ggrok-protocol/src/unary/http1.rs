@@ -1,41 +1,52 @@
 //! A request as HTTP/1.1 text (RFC 9112), the form in which ggrok's envelope holds it.
 
-use std::str;
-
-use bytes::Bytes;
+use bytes::{BufMut, Bytes};
 use http::header::{CONTENT_LENGTH, HOST, HeaderMap, TRANSFER_ENCODING};
-use http::request::Parts;
-use http::{HeaderName, HeaderValue, Request};
+use http::{HeaderName, HeaderValue, Method, Request};
 
 use super::envelope::{frame, method};
 use super::target;
-use crate::headers::{put_canonical, text};
+use crate::headers::{canonical, text};
+use crate::json::put_text;
 use crate::{DecodeError, EncodeError};
 
-/// Writes a request with its whole body. The body is framed by Content-Length, however it came.
-pub(super) fn write(head: &Parts, target: &str, body: &[u8]) -> Result<String, EncodeError> {
-    let body = str::from_utf8(body).map_err(|_| EncodeError::BodyNotText)?;
-    let mut fields = head.headers.clone();
-    frame(&mut fields, body.as_bytes());
-    let mut out = String::with_capacity(LIKELY + target.len() + body.len());
-    out.extend([head.method.as_str(), " ", target, " HTTP/1.1\r\n"]);
+/// Writes a request with its whole body as what stands between the quotes of a JSON string. Its fields are
+/// those of a request that is whole.
+pub(super) fn put(
+    out: &mut Vec<u8>,
+    method: &Method,
+    target: &str,
+    fields: &HeaderMap,
+    body: &str,
+) -> Result<(), EncodeError> {
+    out.put_slice(method.as_str().as_bytes());
+    out.put_u8(b' ');
+    put_text(out, target);
+    out.put_slice(b" HTTP/1.1");
+    out.put_slice(LINE_END);
     // Go reads the fields in any order, but people who debug expect Host first.
     for value in fields.get_all(HOST) {
-        put_field(&mut out, &HOST, value)?;
+        put_field(out, &HOST, value)?;
     }
     for (name, value) in fields.iter().filter(|(name, _)| *name != HOST) {
-        put_field(&mut out, name, value)?;
+        put_field(out, name, value)?;
     }
-    out.push_str("\r\n");
-    out.push_str(body);
-    Ok(out)
-}
-
-fn put_field(out: &mut String, name: &HeaderName, value: &HeaderValue) -> Result<(), EncodeError> {
-    put_canonical(out, name);
-    out.extend([": ", text(name, value)?, "\r\n"]);
+    out.put_slice(LINE_END);
+    put_text(out, body);
     Ok(())
 }
+
+fn put_field(out: &mut Vec<u8>, name: &HeaderName, value: &HeaderValue) -> Result<(), EncodeError> {
+    // A token holds nothing that JSON escapes.
+    out.extend(canonical(name));
+    out.put_slice(b": ");
+    put_text(out, text(name, value)?);
+    out.put_slice(LINE_END);
+    Ok(())
+}
+
+/// The end of a line, as JSON has it.
+const LINE_END: &[u8] = br"\r\n";
 
 /// Reads a request and its whole body.
 pub(super) fn read(request: &str) -> Result<Request<Bytes>, DecodeError> {
@@ -52,9 +63,6 @@ pub(super) fn read(request: &str) -> Result<Request<Bytes>, DecodeError> {
     frame(head.headers_mut(), &body);
     Ok(head.map(|()| body))
 }
-
-/// What most heads take, beside their target.
-const LIKELY: usize = 1 << 10;
 
 /// Fields that a request may have: what a relay lets through, and those that it adds.
 const MAX_FIELDS: usize = 300;

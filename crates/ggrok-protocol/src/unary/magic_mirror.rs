@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http::{Method, Request, Response, request, response};
 use serde::{Deserialize, Serialize};
 
-use super::envelope::{Fields, fit_body, frame, json, method, object, status, trim};
+use super::envelope::{Fields, fit_body, frame, json, method, object, read_json, status, trim};
 use super::target;
 use crate::{DecodeError, EncodeError};
 
@@ -45,12 +45,11 @@ const fn no_body<'a>() -> Option<Cow<'a, str>> {
 
 /// Writes a request as an envelope. Its URI has a scheme and a host, which magic-mirror's client
 /// wants and, with `--local`, replaces.
-pub(crate) fn encode_request(head: &request::Parts, body: &[u8]) -> Result<String, EncodeError> {
-    let target = target::write(&head.uri)?;
+pub(crate) fn encode_request(head: request::Parts, body: &[u8]) -> Result<String, EncodeError> {
+    let (target, mut fields) = (target::write(&head.uri)?, head.headers);
     if target == "*" {
         return Err(EncodeError::Asterisk);
     }
-    let mut fields = head.headers.clone();
     frame(&mut fields, body);
     Ok(BASE64_STANDARD.encode(json(&RequestEnvelope {
         method: Some(head.method.as_str().into()),
@@ -65,7 +64,7 @@ pub(crate) fn encode_request(head: &request::Parts, body: &[u8]) -> Result<Strin
 /// copy a visitor's fields may send one of another body.
 pub(crate) fn decode_request(message: &[u8]) -> Result<Request<Bytes>, DecodeError> {
     let envelope = decode_base64(message)?;
-    let envelope: RequestEnvelope<'_, Fields<'_>> = serde_json::from_slice(&envelope)?;
+    let envelope: RequestEnvelope<'_, Fields> = read_json(&envelope)?;
     let body = decode_base64(envelope.body.as_deref().unwrap_or_default().as_bytes())?;
     let mut headers = envelope.headers.unwrap_or_default().into_map()?;
     frame(&mut headers, &body);
@@ -96,7 +95,7 @@ pub(crate) fn decode_response(
     method: &Method,
 ) -> Result<Response<Bytes>, DecodeError> {
     let envelope = decode_base64(message)?;
-    let envelope: ResponseEnvelope<'_, Fields<'_>> = serde_json::from_slice(&envelope)?;
+    let envelope: ResponseEnvelope<'_, Fields> = read_json(&envelope)?;
     let body = envelope.body.ok_or(DecodeError::BrokenOff)?;
     let body = decode_base64(body.as_bytes())?;
     let mut response = Response::new(Bytes::from(body));

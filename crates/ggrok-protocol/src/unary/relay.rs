@@ -94,12 +94,13 @@ impl Line {
             let turn = Arc::clone(&self.turn).lock_owned().await;
             // Not before: an envelope can be six times as large as its body, and those who wait
             // are many.
-            let message = self.codec.encode_request(&head, &body)?;
+            let method = head.method.clone();
+            let message = self.codec.encode_request(head, &body)?;
             drop(body);
             let (answer, answered) = oneshot::channel();
             let exchange = Exchange {
                 message: message.into(),
-                method: head.method,
+                method,
                 answer,
                 _turn: turn,
                 _held: held,

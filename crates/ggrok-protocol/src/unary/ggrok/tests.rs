@@ -45,7 +45,7 @@ fn reads_and_writes_requests_as_the_go_relay_does() {
         let request = recorded::request(&BASE64_STANDARD.decode(raw).unwrap());
         let theirs = decode_request(envelope.as_bytes()).unwrap();
         let (head, body) = request.into_parts();
-        let written = encode_request(&head, &body).unwrap();
+        let written = encode_request(head.clone(), &body).unwrap();
         let ours = decode_request(written.as_bytes()).unwrap();
         assert_eq!(essence(&ours), essence(&theirs), "{name}");
 
@@ -116,7 +116,7 @@ fn request(
         let value = HeaderValue::from_bytes(value).unwrap();
         request.headers_mut().append(*name, value);
     }
-    encode_request(&request.into_parts().0, body)
+    encode_request(request.into_parts().0, body)
 }
 
 #[test]
@@ -240,7 +240,7 @@ proptest! {
         *request.uri_mut() = uri;
         *request.headers_mut() = headers.clone();
         let (head, ()) = request.into_parts();
-        let envelope = encode_request(&head, body.as_bytes()).unwrap();
+        let envelope = encode_request(head, body.as_bytes()).unwrap();
         let read = decode_request(envelope.as_bytes()).unwrap();
         prop_assert_eq!(read.method().as_str(), method);
         prop_assert_eq!(read.uri().to_string(), target);
