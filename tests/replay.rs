@@ -2,10 +2,13 @@
 //! dialect.
 
 use bytes::Bytes;
-use ggrok_client::Event;
-use tokio::net::TcpListener;
+use ggrok_client::{Dialect, Event};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 
-use crate::support::{CLOSE, Client, Origin, Relay, Seen, Setup, config, get, in_every_dialect};
+use crate::support::{
+    CLOSE, Client, Origin, Relay, Seen, Setup, config, fields, get, in_every_dialect, raw,
+};
 
 fn ok(_: &Seen) -> Vec<u8> {
     b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi".to_vec()
@@ -298,7 +301,7 @@ async fn gives_up_a_local_server_that_does_not_answer() {
         }
     });
     let mut settings = config(&relay, &origin);
-    settings.dialect = Some(ggrok_client::Dialect::Ggrok);
+    settings.dialect = Some(Dialect::Ggrok);
     settings.local_timeout = std::time::Duration::from_millis(100);
     let _client = Client::ready(settings).await;
     let slow = get(relay.address, "/slow").await;
@@ -344,7 +347,6 @@ async fn uses_a_local_connection_again_and_survives_its_silent_end() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
-        use tokio::io::{AsyncReadExt, AsyncWriteExt};
         loop {
             let (mut stream, _) = listener.accept().await.unwrap();
             let mut buffer = [0; 4096];
@@ -372,5 +374,91 @@ async fn uses_a_local_connection_again_and_survives_its_silent_end() {
             200,
             "request {number}"
         );
+    }
+}
+
+#[tokio::test]
+async fn passes_large_heads_of_responses_and_no_endless_ones() {
+    let app = |seen: &Seen| {
+        let length: usize = seen.target().trim_start_matches('/').parse().unwrap();
+        let field = "x".repeat(length);
+        format!("HTTP/1.1 200 OK\r\nX-Long: {field}\r\nContent-Length: 2\r\n\r\nhi").into_bytes()
+    };
+    in_every_dialect(app, async |setup| {
+        let large = setup.get("/100000").await;
+        assert_eq!((large.status(), large.text()), (200, "hi"));
+        assert_eq!(large.field("x-long")[0].len(), 100_000);
+        let endless = setup.get("/1000000").await;
+        assert_eq!(endless.status(), 502);
+        assert_eq!(endless.field("x-ggrok-error"), ["local-broken"]);
+    })
+    .await;
+}
+
+/// A local server that breaks off at the second request of its first connection, and answers all others. It
+/// gives out the heads of the one that it broke off and of the next.
+async fn breaks_off_once(listener: TcpListener) -> [String; 2] {
+    let (mut stream, _) = listener.accept().await.unwrap();
+    let mut first = head_of(&mut stream).await;
+    while first.is_empty() {
+        // Somebody who only looked whether anybody is there.
+        stream = listener.accept().await.unwrap().0;
+        first = head_of(&mut stream).await;
+    }
+    stream.write_all(&answer()).await.unwrap();
+    let broken_off = head_of(&mut stream).await;
+    drop(stream);
+    let (mut stream, _) = listener.accept().await.unwrap();
+    let repeated = head_of(&mut stream).await;
+    stream.write_all(&answer()).await.unwrap();
+    [broken_off, repeated]
+}
+
+fn answer() -> Vec<u8> {
+    b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi".to_vec()
+}
+
+async fn head_of(stream: &mut TcpStream) -> String {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") && stream.read_buf(&mut head).await.unwrap() > 0 {}
+    String::from_utf8(head).unwrap()
+}
+
+#[tokio::test]
+async fn sends_the_same_request_again_where_the_local_connection_broke() {
+    for (dialect, host_header) in [
+        (Dialect::V2, "preserve"),
+        (Dialect::V2, "rewrite"),
+        (Dialect::Ggrok, "rewrite"),
+    ] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let local = listener.local_addr().unwrap();
+        let heads = tokio::spawn(breaks_off_once(listener));
+        let relay = Relay::start().await;
+        let address = relay.address.to_string();
+        let mut settings =
+            ggrok_client::Config::new(address.parse().unwrap(), local.to_string().parse().unwrap());
+        settings.dialect = Some(dialect);
+        settings.host_header = host_header.parse().unwrap();
+        let _client = Client::ready(settings).await;
+        assert_eq!(get(relay.address, "/").await.status(), 200);
+        let request = format!(
+            "GET /again?a=%20b HTTP/1.1\r\nHost: {address}\r\nReferer: http://{address}/a\r\nX-A: \"1\"\r\nX-A: 2\r\n\
+             TE: trailers\r\nConnection: te, close\r\n\r\n"
+        );
+        let answer = raw(relay.address, request).await;
+        assert_eq!((answer.status(), answer.text()), (200, "hi"), "{dialect}");
+        let [broken_off, repeated] = heads.await.unwrap();
+        assert_eq!(broken_off, repeated);
+        let line = "GET /again?a=%20b HTTP/1.1\r\n";
+        assert!(repeated.starts_with(line), "{repeated}");
+        let host = if host_header == "rewrite" {
+            local.to_string()
+        } else {
+            address
+        };
+        assert_eq!(fields(&repeated, "host"), [&*host]);
+        assert_eq!(fields(&repeated, "referer"), [format!("http://{host}/a")]);
+        assert_eq!(fields(&repeated, "x-a"), ["\"1\"", "2"]);
     }
 }

@@ -27,7 +27,7 @@ use tokio::time::timeout;
 pub(crate) use self::body::LocalBody;
 use self::http2::Connections;
 use self::in_pieces::InPieces;
-pub(crate) use self::origin::OwnOrigin;
+pub(crate) use self::origin::{OwnOrigin, PublicOrigin};
 pub(crate) use self::pool::Connection;
 use self::pool::Pool;
 use crate::upgrade::Switched;
@@ -46,6 +46,9 @@ pub(crate) struct Local {
     /// Where it is spoken to in HTTP/2.
     http2: Option<Arc<Connections>>,
 }
+
+/// Gives a request once more, without its body.
+type Repeated<'a> = dyn Fn() -> Request<TunnelBody> + Sync + 'a;
 
 /// What the local server replied.
 pub(crate) enum Replied {
@@ -98,19 +101,37 @@ impl Local {
     }
 
     /// Replays a request. Where the local server is told another host than the public one, fields
-    /// that name an origin are rewritten, both ways.
+    /// that name an origin are rewritten, both ways. `again` gives the request's head a second time.
     pub(crate) async fn call(
         &self,
         mut request: Request<TunnelBody>,
         dialect: Dialect,
+        again: impl Fn() -> Request<()> + Sync,
     ) -> Result<Replied, LocalError> {
-        let own_origin = self.own_origin.as_ref();
-        let public = own_origin.and_then(|own| own.tell(request.headers_mut()));
-        let mut replied = self.replay(request, dialect).await?;
-        if let (Some(own_origin), Some(public)) = (own_origin, public) {
+        let public = self.address(&mut request);
+        let repeated = || {
+            let mut request = again().map(|()| TunnelBody::empty());
+            self.address(&mut request);
+            request
+        };
+        let mut replied = self.replay(request, dialect, &repeated).await?;
+        if let (Some(own_origin), Some(public)) = (&self.own_origin, public) {
             own_origin.show(&public, replied.headers_mut());
         }
         Ok(replied)
+    }
+
+    /// Makes a request the local server's, and returns the origin at which its visitor sees that.
+    fn address<B>(&self, request: &mut Request<B>) -> Option<PublicOrigin> {
+        *request.version_mut() = Version::HTTP_11;
+        let own_origin = self.own_origin.as_ref();
+        let public = own_origin.and_then(|own| own.tell(request.headers_mut()));
+        if !request.headers().contains_key(HOST) {
+            let host = HeaderValue::from_str(self.upstream.authority());
+            let host = host.expect("an authority is a valid value");
+            request.headers_mut().insert(HOST, host);
+        }
+        public
     }
 
     /// Replays a request: its method, target, fields and body as they came, on a connection that
@@ -118,26 +139,21 @@ impl Local {
     /// which HTTP/2 has not, is asked for in HTTP/1.1 in any case.
     async fn replay(
         &self,
-        mut request: Request<TunnelBody>,
+        request: Request<TunnelBody>,
         dialect: Dialect,
+        repeated: &Repeated<'_>,
     ) -> Result<Replied, LocalError> {
-        *request.version_mut() = Version::HTTP_11;
-        if !request.headers().contains_key(HOST) {
-            let host = HeaderValue::from_str(self.upstream.authority());
-            let host = host.expect("an authority is a valid value");
-            request.headers_mut().insert(HOST, host);
-        }
         // What most calls do not need lies in a box: each keeps the room of the largest.
         if request.headers().contains_key(UPGRADE) {
             return Box::pin(self.upgrade(request)).await;
         }
         let response = match dialect {
             Dialect::Ggrok | Dialect::MagicMirror => {
-                timeout(self.patience, Box::pin(self.send(request)))
+                timeout(self.patience, Box::pin(self.send(request, repeated)))
                     .await
                     .map_err(|_| LocalError::TimedOut)??
             }
-            _ => self.send(request).await?,
+            _ => self.send(request, repeated).await?,
         };
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return Err(LocalError::Invalid("it switches protocols unasked"));
@@ -182,13 +198,13 @@ impl Local {
 
     fn send(
         &self,
-        mut request: Request<TunnelBody>,
+        request: Request<TunnelBody>,
+        repeated: &Repeated<'_>,
     ) -> impl Future<Output = Result<Response<LocalBody>, LocalError>> {
         let Some(connections) = &self.http2 else {
-            frame(&mut request);
-            return Either::Left(self.send_http1(request));
+            return Either::Left(self.send_http1(request, repeated));
         };
-        let sent = connections.send(request, &self.upstream);
+        let sent = connections.send(request, &self.upstream, repeated);
         Either::Right(
             Box::pin(sent)
                 .map_ok(|(response, place)| response.map(|body| LocalBody::shared(body, place))),
@@ -201,17 +217,23 @@ impl Local {
     async fn send_http1(
         &self,
         mut request: Request<TunnelBody>,
+        repeated: &Repeated<'_>,
     ) -> Result<Response<LocalBody>, LocalError> {
+        frame(&mut request);
         if let Some(mut connection) = self.pool.take().await {
-            let spare = spare(&request).filter(is_idempotent);
+            let may_repeat = request.body().is_end_stream() && is_idempotent(&request);
             match connection.sender.try_send_request(request).await {
                 Ok(response) => return self.pooled(response, connection),
                 // What cannot be parsed is an answer all the same.
                 Err(failed) if failed.error().is_parse() => {
                     return Err(LocalError::Broken(failed.into_error()));
                 }
-                Err(mut failed) => match failed.take_message().or(spare) {
+                Err(mut failed) => match failed.take_message() {
                     Some(unsent) => request = unsent,
+                    None if may_repeat => {
+                        request = repeated();
+                        frame(&mut request);
+                    }
                     None => return Err(LocalError::Broken(failed.into_error())),
                 },
             }
@@ -268,19 +290,6 @@ fn is_idempotent<B>(request: &Request<B>) -> bool {
         *request.method(),
         M::GET | M::HEAD | M::OPTIONS | M::PUT | M::DELETE
     )
-}
-
-/// A copy of a request that can be sent again, since it has no body.
-fn spare(request: &Request<TunnelBody>) -> Option<Request<TunnelBody>> {
-    if !request.body().is_end_stream() {
-        return None;
-    }
-    let mut spare = Request::new(TunnelBody::empty());
-    *spare.method_mut() = request.method().clone();
-    *spare.uri_mut() = request.uri().clone();
-    *spare.version_mut() = request.version();
-    *spare.headers_mut() = request.headers().clone();
-    Some(spare)
 }
 
 /// Fields that a response may have. The library's own limit is 100, and some apps set more cookies.

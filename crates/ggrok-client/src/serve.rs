@@ -53,6 +53,7 @@ impl Service {
         let mut session = pin!(session.run(transport));
         let mut answers = JoinSet::new();
         let mut was_called = false;
+        let mut stopped = pin!(service.stop.cancelled());
         loop {
             tokio::select! {
                 ended = &mut session => return Served { ended, was_called },
@@ -67,7 +68,7 @@ impl Service {
                     Arrival::GoAway => going_away.cancel(),
                 },
                 Some(_) = answers.join_next() => {}
-                () = service.stop.cancelled() => break,
+                () = &mut stopped => break,
             }
         }
         drop(incoming);
@@ -93,7 +94,7 @@ async fn answer(call: IncomingCall, dialect: Dialect, service: Arc<Service>) {
     let accept = request.headers().get(ACCEPT).cloned();
     let host = request.headers().get(HOST).cloned();
     let replied = tokio::select! {
-        replied = service.local.call(request, dialect) => replied,
+        replied = service.local.call(request, dialect, || responder.head()) => replied,
         () = responder.cancelled() => return,
     };
     let (status, error) = match replied {

@@ -208,6 +208,16 @@ impl Responder {
         }
     }
 
+    /// The head of the request once more, as it was in [`IncomingCall::request`]: for a local server
+    /// that has to be sent it a second time.
+    #[must_use]
+    pub fn head(&self) -> Request<()> {
+        match &self.0 {
+            Owed::Unary(turn) => turn.head(),
+            Owed::V2(answer) => answer.head(),
+        }
+    }
+
     /// Waits until nobody wants the response any more. In a unary dialect that is never: order
     /// demands an answer.
     pub async fn cancelled(&self) {

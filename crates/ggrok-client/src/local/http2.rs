@@ -13,6 +13,7 @@ use h2::Reason;
 use http::header::HOST;
 use http::uri::{Authority, Scheme};
 use http::{Request, Response, Uri, Version};
+use http_body::Body;
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 use hyper::client::conn::http2::{Builder, SendRequest};
@@ -23,7 +24,7 @@ use tokio::task::yield_now;
 use tokio::time::Instant;
 use tokio_util::sync::DropGuard;
 
-use super::{LocalError, is_idempotent, spare};
+use super::{LocalError, Repeated, is_idempotent};
 use crate::Upstream;
 use crate::tasks::Tasks;
 use crate::upstream::Opened;
@@ -67,23 +68,26 @@ impl Connections {
         self: &Arc<Self>,
         mut request: Request<TunnelBody>,
         upstream: &Upstream,
+        repeated: &Repeated<'_>,
     ) -> Result<(Response<Incoming>, Place), LocalError> {
         bring_into_http2(&mut request).map_err(LocalError::Target)?;
         while let Some(mut place) = self.place() {
-            let spare = spare(&request);
+            let (is_bare, is_idempotent) =
+                (request.body().is_end_stream(), is_idempotent(&request));
             let mut failed = match place.send(request).await {
                 Ok(response) => return Ok((response, place)),
                 Err(failed) => failed,
             };
             // Its task may not have had a turn since.
             yield_now().await;
-            let may_repeat = |request: &_| {
-                is_untouched(failed.error())
-                    || place.connection.sender.is_closed() && is_idempotent(request)
-            };
-            let spare = spare.filter(may_repeat);
-            match failed.take_message().or(spare) {
+            let may_repeat = is_untouched(failed.error())
+                || place.connection.sender.is_closed() && is_idempotent;
+            match failed.take_message() {
                 Some(unsent) => request = unsent,
+                None if is_bare && may_repeat => {
+                    request = repeated();
+                    bring_into_http2(&mut request).map_err(LocalError::Target)?;
+                }
                 None => return Err(LocalError::Broken(failed.into_error())),
             }
             self.retire(&place.connection);

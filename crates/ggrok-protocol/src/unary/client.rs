@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use http::header::{ACCEPT, HeaderValue};
-use http::{Response, StatusCode};
+use http::{Request, Response, StatusCode};
 use http_body::Body;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
@@ -38,14 +38,19 @@ pub(crate) fn accept(codec: Codec, limits: Limits) -> (Calls, Session) {
 pub(crate) struct Turn {
     codec: Codec,
     answer: oneshot::Sender<String>,
-    /// The form in which a refusal would be read.
-    accept: Option<HeaderValue>,
+    /// The request's. In a box, as the turns of the other dialect are small.
+    head: Box<Request<()>>,
     /// When the relay would give up, and with the call the tunnel.
     deadline: Instant,
     limits: Limits,
 }
 
 impl Turn {
+    /// The request's head once more.
+    pub(crate) fn head(&self) -> Request<()> {
+        (*self.head).clone()
+    }
+
     pub(crate) async fn respond<B>(self, response: Response<B>) -> StatusCode
     where
         B: Body<Data = Bytes>,
@@ -54,7 +59,11 @@ impl Turn {
         let encoded = timeout_at(self.deadline, self.encode(response)).await;
         let (status, message) = match encoded.unwrap_or(Err(CallError::TimedOut)) {
             Ok(message) => message,
-            Err(error) => encode_refusal(self.codec, &refusal(&error), self.accept.as_ref()),
+            Err(error) => {
+                // In the form in which it would be read.
+                let accept = self.head.headers().get(ACCEPT);
+                encode_refusal(self.codec, &refusal(&error), accept)
+            }
         };
         // The session may have ended meanwhile; then nobody waits for this answer.
         self.answer.send(message).ok();
@@ -217,17 +226,19 @@ impl Desk {
                 return self.outbox.post(Message::Text(answer.into()));
             }
         };
+        let (head, body) = request.into_parts();
+        let head = Request::from_parts(head, ());
         let (answer, owed) = oneshot::channel();
         self.answer = Some(owed);
         let turn = Turn {
             codec: self.codec,
             answer,
-            accept: request.headers().get(ACCEPT).cloned(),
+            head: Box::new(head.clone()),
             deadline: Instant::now() + self.limits.call_timeout,
             limits: self.limits,
         };
         let call = IncomingCall {
-            request: request.map(|body| TunnelBody::whole(body, None)),
+            request: head.map(|()| TunnelBody::whole(body, None)),
             responder: Responder::unary(turn),
         };
         // Where nobody takes calls any more, the session ends by `closed` at its next turn.

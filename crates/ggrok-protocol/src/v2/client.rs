@@ -75,9 +75,10 @@ impl Arrivals {
             let mut answer = Answer {
                 call,
                 shared: Arc::clone(&self.shared),
+                head: head::own(&head),
                 code: ResetCode::Unanswered,
             };
-            match answer.request(&head) {
+            match answer.request() {
                 Ok(request) => return Some(Some((request, answer))),
                 Err(_) => answer.code = ResetCode::Malformed,
             }
@@ -90,6 +91,8 @@ impl Arrivals {
 pub(crate) struct Answer {
     call: Arc<Call>,
     shared: Arc<Shared>,
+    /// The request's, as it came.
+    head: Bytes,
     /// What the relay is told where this is dropped.
     code: ResetCode,
 }
@@ -104,18 +107,19 @@ impl Drop for Answer {
 }
 
 impl Answer {
-    fn request(&self, head: &[u8]) -> Result<Request<TunnelBody>, DecodeError> {
-        let (mut request, Asks { upgrade, expect }) = head::decode_request(head)?;
-        let headers = request.headers_mut();
-        remove_hop_by_hop(headers);
-        if let Some(protocol) = upgrade {
-            headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-            headers.insert(UPGRADE, protocol);
-        }
-        let promised = expect.then_some(INITIAL);
+    fn request(&self) -> Result<Request<TunnelBody>, DecodeError> {
+        let (request, asks) = request(&self.head)?;
+        let promised = asks.expect.then_some(INITIAL);
         let outbox = self.shared.outbox.clone();
-        let body = Incoming::new(Arc::clone(&self.call), outbox, headers, promised, ());
+        let call = Arc::clone(&self.call);
+        let body = Incoming::new(call, outbox, request.headers(), promised, ());
         Ok(request.map(|()| TunnelBody::request(body)))
+    }
+
+    /// The request's head once more.
+    pub(crate) fn head(&self) -> Request<()> {
+        let (request, _) = request(&self.head).expect("it was read before");
+        request
     }
 
     /// Waits until the relay gives the call up.
@@ -178,6 +182,18 @@ impl Answer {
         }
         Ok(())
     }
+}
+
+/// Reads a request's head as the local server is to have it.
+fn request(head: &Bytes) -> Result<(Request<()>, Asks), DecodeError> {
+    let (mut request, asks) = head::decode_request(head)?;
+    let headers = request.headers_mut();
+    remove_hop_by_hop(headers);
+    if let Some(protocol) = &asks.upgrade {
+        headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        headers.insert(UPGRADE, protocol.clone());
+    }
+    Ok((request, asks))
 }
 
 /// A response's head as it is sent, and whether it grants an upgrade.

@@ -14,6 +14,7 @@ use http::{Method, Request, Response, StatusCode, Uri, request, response};
 use serde::de::IgnoredAny;
 
 use crate::DecodeError;
+use crate::json::put_text;
 use crate::trailers::remove_forbidden;
 
 /// What a request says beside its method, target and fields.
@@ -30,10 +31,10 @@ pub(crate) fn encode_request(head: &request::Parts, asks: &Asks) -> Bytes {
     let mut out = Vec::with_capacity(LIKELY);
     out.put_slice(b"{\"method\":");
     json::put_string(&mut out, head.method.as_str().as_bytes());
-    out.put_slice(b",\"target\":");
+    out.put_slice(b",\"target\":\"");
     let target = head.uri.path_and_query().map_or("/", PathAndQuery::as_str);
-    json::put_text(&mut out, target);
-    out.put_slice(b",\"fields\":");
+    put_text(&mut out, target);
+    out.put_slice(b"\",\"fields\":");
     json::put_fields(&mut out, &head.headers);
     put_upgrade(&mut out, asks.upgrade.as_ref());
     if asks.expect {
@@ -44,14 +45,15 @@ pub(crate) fn encode_request(head: &request::Parts, asks: &Asks) -> Bytes {
 }
 
 /// Reads a request's head. Its target has no scheme and no authority, whatever was sent.
-pub(crate) fn decode_request(head: &[u8]) -> Result<(Request<()>, Asks), DecodeError> {
-    let message = own(head);
+///
+/// Its fields are slices of the message: see [`own`].
+pub(crate) fn decode_request(message: &Bytes) -> Result<(Request<()>, Asks), DecodeError> {
     let (mut method, mut target, mut fields) = (None, None, None);
     let (mut upgrade, mut expect) = (None, None);
-    json::members(text(&message)?, |name, json| match name {
+    json::members(text(message)?, |name, json| match name {
         "method" => once(&mut method, json.string()?),
         "target" => once(&mut target, json.string()?),
-        "fields" => once(&mut fields, json.fields(&message)?),
+        "fields" => once(&mut fields, json.fields(message)?),
         "upgrade" => once(&mut upgrade, json.value()?),
         "expect" => once(&mut expect, json.value()?),
         _ => json.value().map(|IgnoredAny| ()),
@@ -61,7 +63,7 @@ pub(crate) fn decode_request(head: &[u8]) -> Result<(Request<()>, Asks), DecodeE
     };
     let mut request = Request::new(());
     *request.method_mut() = Method::from_bytes(method.as_bytes()).map_err(invalid)?;
-    *request.uri_mut() = uri(&message, target)?;
+    *request.uri_mut() = uri(message, target)?;
     *request.headers_mut() = fields;
     let asks = Asks {
         upgrade: protocol(upgrade)?,
@@ -142,7 +144,7 @@ pub(crate) fn decode_trailers(trailers: &[u8]) -> Result<HeaderMap, DecodeError>
 
 /// A head in a buffer of its own, of which the values are slices: slices of the WebSocket's would keep
 /// that whole, for as long as a call keeps one of them.
-fn own(head: &[u8]) -> Bytes {
+pub(crate) fn own(head: &[u8]) -> Bytes {
     Bytes::copy_from_slice(head)
 }
 
@@ -194,7 +196,7 @@ const LIKELY: usize = 1 << 10;
 /// A head that is read and written again says the same.
 #[cfg(any(test, fuzzing))]
 pub(crate) fn reread(data: &[u8]) {
-    if let Ok((request, asks)) = decode_request(data) {
+    if let Ok((request, asks)) = decode_request(&own(data)) {
         let (head, ()) = request.into_parts();
         let (again, asked) = decode_request(&encode_request(&head, &asks)).expect("we wrote it");
         assert_eq!((again.headers(), again.uri()), (&head.headers, &head.uri));
@@ -232,7 +234,7 @@ mod tests {
 
     #[test]
     fn takes_members_in_any_order_and_each_once() {
-        let read = |head: &str| decode_request(head.as_bytes()).map(|(request, _)| request);
+        let read = |head: &str| decode_request(&own(head.as_bytes())).map(|(request, _)| request);
         let other = r#" { "later" : [{"a":[1]}], "fields":[], "expect":false, "target":"/a\"b","upgrade":null,
             "method":"GET" } "#;
         let request = read(other).unwrap();

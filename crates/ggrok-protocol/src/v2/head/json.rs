@@ -17,49 +17,55 @@ use crate::headers::MAX_FIELDS;
 /// Writes fields in their order.
 pub(super) fn put_fields(out: &mut Vec<u8>, fields: &HeaderMap) {
     out.put_u8(b'[');
-    for (at, (name, value)) in fields.iter().enumerate() {
-        out.put_slice(if at == 0 { b"[" } else { b",[" });
+    let mut before: &[u8] = b"[\"";
+    for (name, value) in fields {
+        out.put_slice(before);
         // A token holds nothing that JSON escapes.
-        out.put_u8(b'"');
         out.put_slice(name.as_str().as_bytes());
-        out.put_slice(b"\",");
-        put_string(out, value.as_bytes());
-        out.put_u8(b']');
+        out.put_slice(b"\",\"");
+        put_characters(out, value.as_bytes());
+        before = b"\"],[\"";
     }
-    out.put_u8(b']');
-}
-
-/// Writes a text as a string.
-pub(super) fn put_text(out: &mut Vec<u8>, text: &str) {
-    serde_json::to_writer(out, text).expect("a string is always JSON, and a vector takes all");
+    out.put_slice(if fields.is_empty() { b"]" } else { b"\"]]" });
 }
 
 /// Writes bytes as a string in which each character stands for one byte, U+0000 to U+00FF.
 pub(super) fn put_string(out: &mut Vec<u8>, bytes: &[u8]) {
     out.put_u8(b'"');
-    let is_plain = |byte: u8| matches!(byte, b' '..=b'~') & (byte != b'"') & (byte != b'\\');
-    // Without a way out before the end, so that many bytes are looked at in one step.
-    if bytes
+    put_characters(out, bytes);
+    out.put_u8(b'"');
+}
+
+fn put_characters(out: &mut Vec<u8>, bytes: &[u8]) {
+    // Without a way out before the end, and counted in bytes, so that many are looked at in one step.
+    let special = bytes
         .iter()
-        .fold(true, |plain, byte| plain & is_plain(*byte))
-    {
+        .fold(0, |special, byte| special | u8::from(!is_plain(*byte)));
+    if special == 0 {
         out.put_slice(bytes);
     } else {
         put_escaped(out, bytes);
     }
-    out.put_u8(b'"');
 }
 
-fn put_escaped(out: &mut Vec<u8>, bytes: &[u8]) {
-    for &byte in bytes {
-        match byte {
-            b'"' | b'\\' => out.put_slice(&[b'\\', byte]),
+fn put_escaped(out: &mut Vec<u8>, mut bytes: &[u8]) {
+    while let Some(at) = bytes.iter().position(|byte| !is_plain(*byte)) {
+        let (plain, special) = bytes.split_at(at);
+        out.put_slice(plain);
+        match special[0] {
+            byte @ (b'"' | b'\\') => out.put_slice(&[b'\\', byte]),
             b'\t' => out.put_slice(b"\\t"),
-            ..b' ' | 0x7f => out.extend(format!("\\u{byte:04x}").bytes()),
-            b' '..=b'~' => out.put_u8(byte),
-            0x80.. => out.extend(char::from(byte).encode_utf8(&mut [0; 2]).bytes()),
+            byte @ 0x80.. => out.extend(char::from(byte).encode_utf8(&mut [0; 2]).bytes()),
+            byte => out.extend(format!("\\u{byte:04x}").bytes()),
         }
+        bytes = &special[1..];
     }
+    out.put_slice(bytes);
+}
+
+/// Whether a byte stands for itself in a string.
+const fn is_plain(byte: u8) -> bool {
+    matches!(byte, b' '..=b'~') & (byte != b'"') & (byte != b'\\')
 }
 
 /// Reads the members of an object, which is the whole text: `member` is given each name, and reads the
@@ -98,11 +104,7 @@ impl<'a> Reader<'a> {
     pub(super) fn fields(&mut self, message: &Bytes) -> Result<HeaderMap, DecodeError> {
         let mut fields = HeaderMap::with_capacity(LIKELY);
         self.list(b'[', b']', |json| {
-            json.expect(b'[')?;
-            let name = json.string()?;
-            json.expect(b',')?;
-            let value = json.string()?;
-            json.expect(b']')?;
+            let (name, value) = json.pair()?;
             if fields.len() == MAX_FIELDS {
                 return Err(DecodeError::Head);
             }
@@ -114,14 +116,27 @@ impl<'a> Reader<'a> {
         Ok(fields)
     }
 
+    /// Reads a list of two strings.
+    fn pair(&mut self) -> Result<(Cow<'a, str>, Cow<'a, str>), DecodeError> {
+        if let Some((name, value, rest)) = plain_pair(self.0) {
+            self.0 = rest;
+            return Ok((name.into(), value.into()));
+        }
+        self.expect(b'[')?;
+        let name = self.string()?;
+        self.expect(b',')?;
+        let value = self.string()?;
+        self.expect(b']')?;
+        Ok((name, value))
+    }
+
     pub(super) fn string(&mut self) -> Result<Cow<'a, str>, DecodeError> {
-        let text = self.0.strip_prefix('"').ok_or(DecodeError::Head)?;
-        let (string, rest) = match memchr2(b'"', b'\\', text.as_bytes()) {
-            Some(end) if text.as_bytes()[end] == b'"' => {
-                (Cow::Borrowed(&text[..end]), &text[end + 1..])
-            }
-            Some(_) => escaped(self.0)?,
-            None => return Err(DecodeError::Head),
+        let Some(text) = self.0.strip_prefix('"') else {
+            return Err(DecodeError::Head);
+        };
+        let (string, rest) = match plain_string(text) {
+            Some((string, rest)) => (string.into(), rest),
+            None => escaped(self.0)?,
         };
         self.0 = rest.trim_ascii_start();
         Ok(string)
@@ -172,6 +187,22 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// What two strings hold that have no escape, and come as our own writer has them: `["a","b"]`, and what
+/// comes behind.
+fn plain_pair(text: &str) -> Option<(&str, &str, &str)> {
+    let (first, text) = plain_string(text.strip_prefix("[\"")?)?;
+    let (second, text) = plain_string(text.strip_prefix(",\"")?)?;
+    let rest = text.strip_prefix(']')?;
+    Some((first, second, rest.trim_ascii_start()))
+}
+
+/// What a string holds that has no escape, and what comes behind its last quote. The first is read.
+fn plain_string(text: &str) -> Option<(&str, &str)> {
+    let end = memchr2(b'"', b'\\', text.as_bytes())?;
+    let (string, rest) = text.split_at(end);
+    Some((string, rest.strip_prefix('"')?))
+}
+
 /// The characters of a string as the bytes of a value. A character that is no byte becomes a control
 /// character, which no value may have.
 fn value_of(message: &Bytes, text: Cow<'_, str>) -> Result<HeaderValue, InvalidHeaderValue> {
@@ -186,19 +217,28 @@ fn value_of(message: &Bytes, text: Cow<'_, str>) -> Result<HeaderValue, InvalidH
 
 /// Reads the string that a text begins with, escapes and all, and returns what comes behind it.
 fn escaped(text: &str) -> Result<(Cow<'_, str>, &str), DecodeError> {
-    let mut end = 1;
-    loop {
-        let more = text.as_bytes().get(end..).ok_or(DecodeError::Head)?;
-        let found = memchr2(b'"', b'\\', more).ok_or(DecodeError::Head)?;
-        end += found + 1;
-        if more[found] == b'"' {
-            break;
+    let mut string = String::new();
+    let mut rest = text.get(1..).unwrap_or_default();
+    while let Some(at) = memchr2(b'"', b'\\', rest.as_bytes()) {
+        string.push_str(&rest[..at]);
+        match rest.as_bytes()[at..] {
+            [b'"', ..] => return Ok((string.into(), &rest[at + 1..])),
+            [_, byte @ (b'"' | b'\\'), ..] => string.push(char::from(byte)),
+            _ => return rarely_escaped(text),
         }
-        // What comes behind a backslash ends no string.
-        end += 1;
+        rest = &rest[at + 2..];
     }
-    let string: String = serde_json::from_str(&text[..end])?;
-    Ok((string.into(), &text[end..]))
+    Err(DecodeError::Head)
+}
+
+/// The same for a string with escapes that few values need, or with none that there is.
+fn rarely_escaped(text: &str) -> Result<(Cow<'_, str>, &str), DecodeError> {
+    let mut strings = serde_json::Deserializer::from_str(text).into_iter();
+    let Some(string) = strings.next() else {
+        return Err(DecodeError::Head);
+    };
+    let string: String = string?;
+    Ok((string.into(), &text[strings.byte_offset()..]))
 }
 
 /// Fields for which there is room at once.
