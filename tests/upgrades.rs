@@ -343,3 +343,49 @@ async fn an_upgrade_that_nobody_asked_for_is_no_answer() {
         (StatusCode::BAD_GATEWAY, Some("bad-answer"))
     );
 }
+
+/// What a local server said before its connection broke is not lost with that.
+#[tokio::test]
+async fn passes_on_what_was_said_before_the_local_connection_broke() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let local = listener.local_addr().unwrap().to_string();
+    let serving = tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            tokio::spawn(async move {
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    if stream.read_buf(&mut head).await.unwrap_or(0) == 0 {
+                        return;
+                    }
+                }
+                stream.write_all(SWITCHING.as_bytes()).await.unwrap();
+                stream.read_u8().await.unwrap();
+                stream.write_all(b"bye").await.unwrap();
+                // With a byte unread, which makes the system reset the connection.
+            });
+        }
+    });
+    let relay = Relay::start().await;
+    let address = relay.address.to_string();
+    let settings = ggrok_client::Config::new(address.parse().unwrap(), local.parse().unwrap());
+    let _client = crate::support::Client::ready(settings).await;
+    let mut lost = 0;
+    for _ in 0..200 {
+        let mut visitor = TcpStream::connect(relay.address).await.unwrap();
+        let request = WEIRD.replace("HOST", &format!("Host: {address}"));
+        visitor.write_all(request.as_bytes()).await.unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            assert!(visitor.read_buf(&mut head).await.unwrap() > 0, "{head:?}");
+        }
+        visitor.write_all(b"ab").await.unwrap();
+        let mut said = Vec::new();
+        let reading = timeout(PATIENCE, visitor.read_to_end(&mut said)).await;
+        reading.expect("the connection stays open").ok();
+        lost += usize::from(said != b"bye");
+    }
+    serving.abort();
+    assert_eq!(lost, 0);
+}

@@ -174,11 +174,11 @@ impl Call {
     }
 
     /// Ends the call before its time. The first reason counts. A body that has come whole can still
-    /// be read.
+    /// be read, and one that broke off where it is made, up to there.
     pub(crate) fn end(&self, over: Over) {
         let mut state = self.state();
         state.over.get_or_insert(over);
-        if !state.ended {
+        if !state.ended && over != Over::Reset(ResetCode::Broken) {
             state.inbox.clear();
         }
         wake(&mut state.watcher);
@@ -239,13 +239,14 @@ impl Call {
     /// Waits for the next of the body.
     pub(crate) fn poll_piece(&self, cx: &Context<'_>) -> Poll<Result<Piece, Over>> {
         let mut state = self.state();
-        if let Some(over) = state.over.filter(|_| !state.ended) {
-            return Poll::Ready(Err(over));
-        }
         if let Some(body) = state.inbox.pop() {
             // A body that has ended needs no more credit.
-            let credit = state.window.read(body.len()).filter(|_| !state.ended);
+            let is_open = !state.ended && state.over.is_none();
+            let credit = state.window.read(body.len()).filter(|_| is_open);
             return Poll::Ready(Ok(Piece::Bytes(body, credit)));
+        }
+        if let Some(over) = state.over.filter(|_| !state.ended) {
+            return Poll::Ready(Err(over));
         }
         if let Some(trailers) = state.trailers.take() {
             return Poll::Ready(Ok(Piece::Trailers(trailers)));

@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::body::Incoming;
 use super::call::{Call, Over};
+use super::frame::Frame;
 use super::head::{self, Asks};
 use super::send::{Rest, Unsent};
 use super::session::{Session, Shared};
@@ -155,9 +156,22 @@ impl Answer {
                     self.call.end(Over::Reset(ResetCode::Cancelled));
                 }
             }
-            Err(Unsent::Broken(_)) => self.code = ResetCode::Broken,
+            Err(Unsent::Broken(_)) => self.break_off().await,
             Err(Unsent::Quiet | Unsent::Untaken) => self.code = ResetCode::TimedOut,
             Err(Unsent::Over(_)) => {}
+        }
+    }
+
+    /// Resets the call behind what its body has said: a reset that went before would take that with it.
+    async fn break_off(&mut self) {
+        self.code = ResetCode::Broken;
+        let Ok(place) = self.shared.outbox.place().await else {
+            return;
+        };
+        let (call, code) = (self.call.id, self.code);
+        if self.shared.calls.remove(call).is_some() {
+            place.put(&Frame::Reset { call, code });
+            self.call.end(Over::Reset(code));
         }
     }
 
