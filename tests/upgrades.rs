@@ -1,11 +1,14 @@
 //! Connections that become another protocol's, WebSockets above all, are passed on untouched.
 
+use std::time::Duration;
+
 use futures_util::{SinkExt, StreamExt};
 use ggrok_protocol::{Dialect, IncomingCall, TunnelBody};
 use http::StatusCode;
 use http::header::SEC_WEBSOCKET_PROTOCOL;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_tungstenite::tungstenite::client::ClientRequestBuilder;
 use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
@@ -231,15 +234,66 @@ async fn stays_with_http_where_the_local_server_refuses() {
     assert!(visitor.head().await.starts_with("HTTP/1.1 204 "));
 }
 
+/// The two ends of a connection that has switched protocols.
+async fn switched(wires: &Wires) -> (Wire, Wire) {
+    let (mut visitor, mut local, _) = wires.call(WEIRD).await;
+    local.send(SWITCHING).await;
+    visitor.head().await;
+    (visitor, local)
+}
+
+/// As `docker run -i` needs it: what it has to say may be over long before the answer.
+#[tokio::test]
+async fn brings_what_the_local_server_says_to_a_visitor_who_has_said_all() {
+    let wires = Wires::start().await;
+    let (visitor, local) = switched(&wires).await;
+    let (mut visitor, mut local) = (visitor.into_stream(), local.into_stream());
+    visitor.write_all(b"question").await.unwrap();
+    visitor.shutdown().await.unwrap();
+    assert_eq!(rest(&mut local).await, b"question");
+    let said = noise(3 << 20);
+    let saying = async {
+        local.write_all(&said).await.unwrap();
+        drop(local);
+    };
+    let (heard, ()) = tokio::join!(rest(&mut visitor), saying);
+    assert!(heard == said, "{} bytes", heard.len());
+}
+
+async fn rest(stream: &mut TcpStream) -> Vec<u8> {
+    let mut rest = Vec::new();
+    let reading = timeout(PATIENCE, stream.read_to_end(&mut rest)).await;
+    reading.expect("it does not end").unwrap();
+    rest
+}
+
+/// Also one who reads late, and speaks on where nobody listens.
+#[tokio::test]
+async fn brings_all_that_the_local_server_said_before_it_ended() {
+    let wires = Wires::start().await;
+    let (visitor, local) = switched(&wires).await;
+    let (mut visitor, mut local) = (visitor.into_stream(), local.into_stream());
+    let said = noise(6 << 20);
+    let saying = async {
+        local.write_all(&said).await.unwrap();
+        local.shutdown().await.unwrap();
+        rest(&mut local).await
+    };
+    let hearing = async {
+        for _ in 0..200 {
+            visitor.write_all(b"I am here").await.unwrap();
+            sleep(Duration::from_millis(1)).await;
+        }
+        rest(&mut visitor).await
+    };
+    let (_, heard) = tokio::join!(saying, hearing);
+    assert!(heard == said, "{} bytes", heard.len());
+}
+
 #[tokio::test]
 async fn ends_one_side_where_the_other_is_gone() {
     let wires = Wires::start().await;
-    let switched = async || {
-        let (mut visitor, mut local, _) = wires.call(WEIRD).await;
-        local.send(SWITCHING).await;
-        visitor.head().await;
-        (visitor, local)
-    };
+    let switched = || switched(&wires);
     let (mut visitor, local) = switched().await;
     visitor.send("last words").await;
     drop(visitor);
@@ -347,7 +401,6 @@ async fn an_upgrade_that_nobody_asked_for_is_no_answer() {
 /// What a local server said before its connection broke is not lost with that.
 #[tokio::test]
 async fn passes_on_what_was_said_before_the_local_connection_broke() {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let local = listener.local_addr().unwrap().to_string();
     let serving = tokio::spawn(async move {

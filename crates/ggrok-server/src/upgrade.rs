@@ -30,6 +30,7 @@ pub(crate) async fn call(
     let (feed, body) = socket_body();
     let response = tunnel.send(head, body, || meter.taken()).await?;
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        feed.end();
         return Ok(response.map(|body| passing(Body::new(body), pass)));
     }
     let (head, body) = response.into_parts();
