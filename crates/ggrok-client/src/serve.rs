@@ -56,7 +56,8 @@ impl Service {
         let mut stopped = pin!(service.stop.cancelled());
         loop {
             tokio::select! {
-                ended = &mut session => return Served { ended, was_called },
+                // What came with one message is taken before the next is looked for.
+                biased;
                 Some(arrival) = incoming.next() => match arrival {
                     Arrival::Call(call) => {
                         was_called = true;
@@ -68,6 +69,7 @@ impl Service {
                     Arrival::GoAway => going_away.cancel(),
                 },
                 Some(_) = answers.join_next() => {}
+                ended = &mut session => return Served { ended, was_called },
                 () = &mut stopped => break,
             }
         }
@@ -79,10 +81,9 @@ impl Service {
 
 /// What the log says with all that concerns a call: its name is the one that the relay's log has.
 fn span<B>(request: &Request<B>) -> Span {
-    let id = request.headers().get(REQUEST_ID);
-    let id = id.and_then(|id| id.to_str().ok());
+    let id = || request.headers().get(REQUEST_ID)?.to_str().ok();
     let (method, path) = (request.method(), request.uri().path());
-    tracing::debug_span!("call", id, %method, path)
+    tracing::debug_span!("call", id = id(), %method, path)
 }
 
 /// Answers one call: with the local server's response, or with the reason why there is none. Where
