@@ -26,6 +26,7 @@ mod lifecycle;
 mod limits;
 mod local_http2;
 mod magic_mirror_client;
+mod many_fields;
 mod metrics;
 mod mirrors;
 mod originals;
