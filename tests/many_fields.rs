@@ -44,6 +44,24 @@ async fn a_visitor_sends_them_at_any_time() {
     }
 }
 
+/// hyper refuses in the version of the request before.
+#[tokio::test]
+async fn a_visitor_sends_them_in_http_1_0_too() {
+    let wires = Wires::start().await;
+    let keep = "Connection: keep-alive\r\n";
+    let old = |fields: &str| get(&wires, "/", &format!("{keep}{fields}")).replace("/1.1", "/1.0");
+    let (mut visitor, mut local) = (wires.visitor(old("")).await, wires.local().await);
+    for count in [0, MANY] {
+        let head = local.head().await;
+        assert_eq!(fields(&head, "x").len(), count);
+        local.send(OK).await;
+        let answer = visitor.head().await;
+        assert!(answer.starts_with("HTTP/1.0 200 "), "{answer}");
+        assert_eq!(visitor.exactly(2).await, b"ok");
+        visitor.send(old(&many())).await;
+    }
+}
+
 #[tokio::test]
 async fn a_local_server_sends_them_in_any_response() {
     let wires = Wires::start().await;

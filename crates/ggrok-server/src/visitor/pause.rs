@@ -110,7 +110,7 @@ impl Pause {
             may_refuse,
             ..
         } = &*self.0;
-        let is_refusal = bytes.starts_with(TOO_LARGE)
+        let is_refusal = is_too_large(bytes)
             && !may_refuse.load(Ordering::Relaxed)
             && !is_writing.load(Ordering::Relaxed)
             && self.due().is_some();
@@ -278,8 +278,11 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for PausingStream<S> {
     }
 }
 
-/// How hyper refuses a head that is longer, or has more fields, than it takes.
-const TOO_LARGE: &[u8] = b"HTTP/1.1 431 ";
+/// Whether this is how hyper refuses a head that is longer, or has more fields, than it takes.
+fn is_too_large(bytes: &[u8]) -> bool {
+    let behind_version = bytes.strip_prefix(b"HTTP/1.");
+    behind_version.is_some_and(|rest| rest.starts_with(b"1 431 ") || rest.starts_with(b"0 431 "))
+}
 
 /// How long nothing may happen until a connection counts as one that pauses.
 const AFTER: Duration = Duration::from_millis(100);
