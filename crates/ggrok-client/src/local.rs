@@ -1,8 +1,6 @@
 //! The local server, or the service in its place: every request is replayed against it as it came.
 
-mod again;
 mod body;
-mod connection;
 mod framing;
 mod http2;
 mod in_pieces;
@@ -22,12 +20,15 @@ use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TE, TRANSFER_ENCODING, UPGR
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body::Body;
 use hyper::body::Incoming;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
 use tokio::time::timeout;
 
 pub(crate) use self::body::LocalBody;
-pub(crate) use self::connection::Connection;
 use self::http2::Connections;
+use self::in_pieces::InPieces;
 pub(crate) use self::origin::{OwnOrigin, PublicOrigin};
+pub(crate) use self::pool::Connection;
 use self::pool::Pool;
 use crate::upgrade::Switched;
 use crate::upstream::Opened;
@@ -168,9 +169,7 @@ impl Local {
         // on this connection.
         head.headers.remove(CONTENT_LENGTH);
         let request = Request::from_parts(head, TunnelBody::empty());
-        let opened = self.open().await?;
-        let connection = Connection::for_upgrade(opened).await;
-        let mut connection = connection.map_err(LocalError::Broken)?;
+        let mut connection = self.connect().await?;
         let sent = connection.sender.send_request(request).await;
         let mut response = sent.map_err(LocalError::Broken)?;
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
@@ -190,10 +189,11 @@ impl Local {
     /// disagree on where the response ends.
     fn pooled(
         &self,
-        response: Response<Incoming>,
+        mut response: Response<Incoming>,
         connection: Connection,
     ) -> Result<Response<LocalBody>, LocalError> {
-        on(response, connection, Arc::clone(&self.pool))
+        framing::settle(response.headers_mut()).map_err(LocalError::Invalid)?;
+        Ok(response.map(|body| LocalBody::new(body, connection, Arc::clone(&self.pool))))
     }
 
     fn send(
@@ -220,16 +220,13 @@ impl Local {
         repeated: &Repeated<'_>,
     ) -> Result<Response<LocalBody>, LocalError> {
         frame(&mut request);
-        let has_body = !request.body().is_end_stream();
         if let Some(mut connection) = self.pool.take().await {
-            let may_repeat = !has_body && is_idempotent(&request);
+            let may_repeat = request.body().is_end_stream() && is_idempotent(&request);
             match connection.sender.try_send_request(request).await {
                 Ok(response) => return self.pooled(response, connection),
                 // What cannot be parsed is an answer all the same.
                 Err(failed) if failed.error().is_parse() => {
-                    let error = failed.into_error();
-                    let again = self.read_again(error, connection, has_body, repeated);
-                    return Box::pin(again).await;
+                    return Err(LocalError::Broken(failed.into_error()));
                 }
                 Err(mut failed) => match failed.take_message() {
                     Some(unsent) => request = unsent,
@@ -242,53 +239,25 @@ impl Local {
             }
         }
         let mut connection = Box::pin(self.connect()).await?;
-        match connection.sender.send_request(request).await {
-            Ok(response) => self.pooled(response, connection),
-            Err(error) => Box::pin(self.read_again(error, connection, has_body, repeated)).await,
-        }
-    }
-
-    /// Reads a response again that was refused for its fields, where there is room for so many.
-    async fn read_again(
-        &self,
-        refused: hyper::Error,
-        mut connection: Connection,
-        has_body: bool,
-        repeated: &Repeated<'_>,
-    ) -> Result<Response<LocalBody>, LocalError> {
-        if !refused.is_parse_too_large() || !connection.read_again().await {
-            return Err(LocalError::Broken(refused));
-        }
-        let mut request = repeated();
-        request.headers_mut().remove(CONTENT_LENGTH);
         let sent = connection.sender.send_request(request).await;
-        let response = sent.map_err(LocalError::Broken)?;
-        if has_body {
-            // The local server may wait for the rest of it: nothing else is sent on this connection.
-            return on(response, connection, Arc::default());
-        }
-        self.pooled(response, connection)
+        self.pooled(sent.map_err(LocalError::Broken)?, connection)
     }
 
     async fn connect(&self) -> Result<Connection, LocalError> {
-        let opened = self.open().await?;
-        Connection::new(opened).await.map_err(LocalError::Broken)
-    }
-
-    async fn open(&self) -> Result<Opened, LocalError> {
         let opened = self.upstream.open(Version::HTTP_11).await;
-        opened.map_err(LocalError::Unreachable)
+        let Opened { stream, serving } = opened.map_err(LocalError::Unreachable)?;
+        let (sender, connection) = http1::Builder::new()
+            .max_headers(MAX_FIELDS)
+            .handshake(TokioIo::new(InPieces::new(stream)))
+            .await
+            .map_err(LocalError::Broken)?;
+        let task = tokio::spawn(async move {
+            // Whoever waits for the response hears of the error; an idle connection may end.
+            let (ended, _) = tokio::join!(connection.with_upgrades(), serving);
+            ended.ok();
+        });
+        Ok(Connection::new(sender, task.abort_handle()))
     }
-}
-
-/// The response of a connection, which goes to this pool.
-fn on(
-    mut response: Response<Incoming>,
-    connection: Connection,
-    pool: Arc<Pool>,
-) -> Result<Response<LocalBody>, LocalError> {
-    framing::settle(response.headers_mut()).map_err(LocalError::Invalid)?;
-    Ok(response.map(|body| LocalBody::new(body, connection, pool)))
 }
 
 /// The response as it goes to the visitor.
@@ -322,6 +291,9 @@ fn is_idempotent<B>(request: &Request<B>) -> bool {
         M::GET | M::HEAD | M::OPTIONS | M::PUT | M::DELETE
     )
 }
+
+/// Fields that a response may have. The library's own limit is 100, and some apps set more cookies.
+const MAX_FIELDS: usize = 500;
 
 impl LocalError {
     /// What the visitor is told.

@@ -8,9 +8,8 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use super::connection::Connection;
 use super::http2::Place;
-use super::pool::Pool;
+use super::pool::{Connection, Pool};
 
 /// The body of a local server's response. When it has been read whole, its connection goes back to
 /// the pool; when it is dropped before, or breaks, the connection is closed. In HTTP/2 that is its

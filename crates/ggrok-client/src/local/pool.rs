@@ -5,11 +5,32 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::poll_immediate;
+use ggrok_protocol::TunnelBody;
+use hyper::client::conn::http1::SendRequest;
 use tokio::sync::Notify;
-use tokio::task::yield_now;
+use tokio::task::{AbortHandle, yield_now};
 use tokio::time::{Instant, sleep};
 
-use super::connection::Connection;
+/// One connection to the local server. Dropping it closes the connection, unless that has become
+/// another protocol's.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    pub(super) sender: SendRequest<TunnelBody>,
+    task: AbortHandle,
+}
+
+impl Connection {
+    /// Takes over a connection, and the task that drives it.
+    pub(super) const fn new(sender: SendRequest<TunnelBody>, task: AbortHandle) -> Self {
+        Self { sender, task }
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
 
 /// Idle connections, the youngest last.
 #[derive(Debug, Default)]

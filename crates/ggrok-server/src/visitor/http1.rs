@@ -83,7 +83,7 @@ pub(crate) async fn until_end(
     });
     let ended = tokio::select! {
         biased;
-        ended = with_pauses(builder, Box::pin(stream), service, &pause, &draining) => ended,
+        ended = with_pauses(&builder, Box::pin(stream), service, &pause, &draining) => ended,
         // hyper would see it no sooner than somebody reads on in the request's body.
         () = departure => Ok(()),
     };
@@ -97,7 +97,7 @@ pub(crate) async fn until_end(
 
 /// Serves a connection, and takes it from hyper for as long as its visitor pauses.
 async fn with_pauses<S, V>(
-    mut builder: Builder,
+    builder: &Builder,
     mut stream: Pin<Box<TimeoutStream<PausingStream<S>>>>,
     mut service: V,
     pause: &Pause,
@@ -117,8 +117,7 @@ where
         let due = match left {
             Left::Ended(ended) => return ended.map_err(io::Error::other),
             Left::Late => return Err(io::ErrorKind::TimedOut.into()),
-            Left::Paused(due) => Some(due),
-            Left::Refused => None,
+            Left::Paused(due) => due,
         };
         let Some(parts) = Pin::into_inner(connection).into_parts() else {
             return Ok(());
@@ -126,11 +125,6 @@ where
         (stream, service) = (parts.io.into_inner(), parts.service);
         let paused = stream.as_mut().get_pin_mut().get_mut();
         paused.unread(parts.read_buf);
-        let Some(due) = due else {
-            builder.max_headers(2 * MAX_FIELDS);
-            pause.let_refuse();
-            continue;
-        };
         tokio::select! {
             readable = timeout_at(due.into(), paused.readable()) => readable?,
             () = draining.cancelled() => {}
@@ -147,7 +141,6 @@ where
     S: Read + Write + Unpin + Send + 'static,
     V: HttpService<Incoming, ResBody = Body, Error = Infallible>,
 {
-    pause.let_refuse();
     if let Ok(ended) = timeout(LAST_WORDS, connection.as_mut()).await {
         return ended.map_err(io::Error::other);
     }
@@ -155,17 +148,17 @@ where
     match pause.until(connection).await {
         Left::Ended(ended) => ended.map_err(io::Error::other),
         Left::Late => Err(io::ErrorKind::TimedOut.into()),
-        Left::Paused(_) | Left::Refused => Ok(()),
+        Left::Paused(_) => Ok(()),
     }
 }
 
-/// What the head of a request may cost. It may have 100 fields at first, which is hyper's own limit: for
-/// another one hyper fills a table of that size for each request.
+/// What the head of a request may cost.
 fn builder(config: &Config, pause: &Pause) -> Builder {
     let mut builder = Builder::new();
     builder
         .timer(pause.clone())
         .header_read_timeout(config.idle_timeout)
+        .max_headers(2 * MAX_FIELDS)
         .max_buf_size((2 * config.head_limit).max(LEAST_BUFFER));
     builder
 }

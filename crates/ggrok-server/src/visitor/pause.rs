@@ -1,6 +1,5 @@
 //! The pause between two requests of a visitor's connection in HTTP/1. hyper holds some 12 KiB for each
-//! connection that it serves, most of it buffers, so one that pauses is taken from it until more comes. So
-//! is one whose visitor sends more fields than hyper is given room for at first.
+//! connection that it serves, most of it buffers, so one that pauses is taken from it until more comes.
 
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
@@ -30,10 +29,6 @@ struct Noted {
     has_begun: AtomicBool,
     /// Whether the visitor has still to take what was written.
     is_writing: AtomicBool,
-    /// Whether hyper refuses a head, and is kept from it.
-    is_refusing: AtomicBool,
-    /// Whether it may.
-    may_refuse: AtomicBool,
 }
 
 /// Why a connection is no longer driven.
@@ -42,8 +37,6 @@ pub(super) enum Left<T> {
     Ended(T),
     /// Nothing happens on it. A request's head has to come until then.
     Paused(Instant),
-    /// A request's head is too large. It is refused no sooner than it has been read again.
-    Refused,
     /// A request's head did not come in time.
     Late,
 }
@@ -54,22 +47,12 @@ impl Pause {
         self.set_due(None);
     }
 
-    /// Lets hyper refuse heads that are too large.
-    pub(super) fn let_refuse(&self) {
-        self.0.may_refuse.store(true, Ordering::Relaxed);
-        self.0.is_refusing.store(false, Ordering::Relaxed);
-    }
-
-    /// Drives a connection until it ends or pauses, or a head is late or too large.
+    /// Drives a connection until it ends or pauses, or a head is late.
     pub(super) async fn until<C: Future + Unpin>(&self, mut connection: C) -> Left<C::Output> {
         let mut look = pin!(sleep(AFTER));
         let mut last_due = None;
         poll_fn(|cx| {
-            let driven = Pin::new(&mut connection).poll(cx);
-            if self.is_refusing() {
-                return Poll::Ready(Left::Refused);
-            }
-            if let Poll::Ready(output) = driven {
+            if let Poll::Ready(output) = Pin::new(&mut connection).poll(cx) {
                 return Poll::Ready(Left::Ended(output));
             }
             // While a request is answered nobody looks, so that it costs no wake-ups.
@@ -95,29 +78,6 @@ impl Pause {
 
     fn set_due(&self, due: Option<Instant>) {
         *self.0.due.lock().unwrap_or_else(PoisonError::into_inner) = due;
-    }
-
-    fn is_refusing(&self) -> bool {
-        self.0.is_refusing.load(Ordering::Relaxed)
-    }
-
-    /// Whether hyper is kept from writing this, since it refuses a head by it: nothing else is written
-    /// while one is awaited, and all before has been taken.
-    fn keeps_back(&self, bytes: &[u8]) -> bool {
-        let Noted {
-            is_writing,
-            is_refusing,
-            may_refuse,
-            ..
-        } = &*self.0;
-        let is_refusal = is_too_large(bytes)
-            && !may_refuse.load(Ordering::Relaxed)
-            && !is_writing.load(Ordering::Relaxed)
-            && self.due().is_some();
-        if is_refusal {
-            is_refusing.store(true, Ordering::Relaxed);
-        }
-        is_refusal
     }
 
     /// Whether nothing would be lost with hyper's state.
@@ -242,9 +202,6 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for PausingStream<S> {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        if self.pause.keeps_back(bytes) {
-            return Poll::Pending;
-        }
         self.write(cx, |stream, cx| stream.poll_write(cx, bytes))
     }
 
@@ -253,9 +210,6 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for PausingStream<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.pause.is_refusing() {
-            return Poll::Pending;
-        }
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 
@@ -264,24 +218,12 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for PausingStream<S> {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        if slices
-            .first()
-            .is_some_and(|first| self.pause.keeps_back(first))
-        {
-            return Poll::Pending;
-        }
         self.write(cx, |stream, cx| stream.poll_write_vectored(cx, slices))
     }
 
     fn is_write_vectored(&self) -> bool {
         self.stream.is_write_vectored()
     }
-}
-
-/// Whether this is how hyper refuses a head that is longer, or has more fields, than it takes.
-fn is_too_large(bytes: &[u8]) -> bool {
-    let behind_version = bytes.strip_prefix(b"HTTP/1.");
-    behind_version.is_some_and(|rest| rest.starts_with(b"1 431 ") || rest.starts_with(b"0 431 "))
 }
 
 /// How long nothing may happen until a connection counts as one that pauses.
