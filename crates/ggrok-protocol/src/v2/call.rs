@@ -177,7 +177,7 @@ impl Call {
     /// be read, and one that broke off where it is made, up to there.
     pub(crate) fn end(&self, over: Over) {
         let mut state = self.state();
-        state.over.get_or_insert(over);
+        let over = *state.over.get_or_insert(over);
         if !state.ended && over != Over::Reset(ResetCode::Broken) {
             state.inbox.clear();
         }
