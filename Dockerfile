@@ -19,29 +19,29 @@ RUN find . -type f ! -name '*.rs' ! -name 'Cargo.*' ! -path './.cargo/*' -delete
 # `touch`: cargo compares times, and a source file may be older than the empty one it replaces.
 FROM rust AS relay-build
 COPY --from=manifests /src .
-RUN cargo build --locked --profile dist --package ggrok-server --features jemalloc
+RUN cargo build --locked --release --package ggrok-server --features jemalloc
 COPY . .
 RUN find crates -name '*.rs' -exec touch {} + \
- && cargo build --locked --profile dist --package ggrok-server --features jemalloc
+ && cargo build --locked --release --package ggrok-server --features jemalloc
 
 FROM rust AS client-build
 COPY --from=manifests /src .
-RUN cargo build --locked --profile dist --package ggrok-client --features jemalloc
+RUN cargo build --locked --release --package ggrok-client --features jemalloc
 COPY . .
 RUN find crates -name '*.rs' -exec touch {} + \
- && cargo build --locked --profile dist --package ggrok-client --features jemalloc
+ && cargo build --locked --release --package ggrok-client --features jemalloc
 
 # The client checks the relay's certificate against the authorities Debian trusts.
 FROM docker.io/library/debian:bookworm-slim AS client
 COPY --from=rust /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
-COPY --from=client-build /src/target/dist/ggrok-client /usr/local/bin/ggrok-client
+COPY --from=client-build /src/target/release/ggrok-client /usr/local/bin/ggrok-client
 USER 65532:65532
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["ggrok-client"]
 
 # The last stage is the default one. It listens on $PORT, which most platforms set.
 FROM docker.io/library/debian:bookworm-slim AS relay
-COPY --from=relay-build /src/target/dist/ggrok-server /usr/local/bin/ggrok-server
+COPY --from=relay-build /src/target/release/ggrok-server /usr/local/bin/ggrok-server
 USER 65532:65532
 EXPOSE 8080
 STOPSIGNAL SIGTERM

@@ -13,11 +13,11 @@ use serde_json::Value;
 /// Where they do not build.
 pub fn build() -> anyhow::Result<PathBuf> {
     eprintln!(
-        "building ggrok-server and ggrok-client as they are released: cargo build --profile dist --features jemalloc (which needs make)"
+        "building ggrok-server and ggrok-client as they are released: cargo build --release --features jemalloc (which needs make)"
     );
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
     let mut build = Command::new(cargo);
-    build.args(["build", "--locked", "--profile", "dist"]);
+    build.args(["build", "--locked", "--release"]);
     build.args(["-p", "ggrok-server", "-p", "ggrok-client"]);
     build.args(["--features", "ggrok-server/jemalloc,ggrok-client/jemalloc"]);
     build.arg("--message-format=json-render-diagnostics");
