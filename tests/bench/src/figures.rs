@@ -73,6 +73,15 @@ impl Outcome {
         }
     }
 
+    /// Whether it failed, or a request did.
+    pub const fn is_broken(&self) -> bool {
+        match self {
+            Self::Measured(figures) => figures.failed() > 0,
+            Self::Skipped(_) => false,
+            Self::Failed(_) => true,
+        }
+    }
+
     fn value(&self, key: &str) -> Option<f64> {
         self.figures()?.value(key)
     }

@@ -25,6 +25,8 @@ mod rounds;
 mod scenario;
 mod scenarios;
 mod sizes;
+mod toolchain;
+mod training;
 mod tunnel;
 mod visitor;
 
@@ -42,6 +44,7 @@ use self::report::Report;
 use self::rounds::Plan;
 use self::scenario::Scenario;
 use self::sizes::Sizes;
+use self::toolchain::Toolchain;
 
 /// Measures ggrok beside other tunnels on the loopback of this machine: CPU time, memory, latency.
 ///
@@ -57,7 +60,7 @@ struct Cli {
     #[arg(long, default_value_t = 3, value_name = "COUNT")]
     rounds: usize,
 
-    /// Smaller sizes, to see that everything works
+    /// Smaller sizes and no training, to see that everything works
     #[arg(long)]
     quick: bool,
 
@@ -84,6 +87,14 @@ struct Cli {
     /// Where ggrok-server and ggrok-client are; they are built anew where it is not given
     #[arg(long, value_name = "DIR")]
     programs: Option<PathBuf>,
+
+    /// Build them without training, which needs llvm-profdata and takes ten minutes more
+    #[arg(long, conflicts_with = "programs")]
+    untrained: bool,
+
+    /// Build them with training, print where they are, and end
+    #[arg(long, conflicts_with_all = ["programs", "untrained"])]
+    build: bool,
 
     /// Show the tunnels and scenarios, and end
     #[arg(long)]
@@ -132,10 +143,12 @@ impl Cli {
             list(&peers, &scenarios, &sizes);
             return Ok(ExitCode::SUCCESS);
         }
-        let (programs, built) = match &self.programs {
-            Some(directory) => (programs::find(directory)?, "programs that were given"),
-            None => (programs::build()?, "the released profile"),
-        };
+        if self.build {
+            let directory = self.trained(&Toolchain::find()?).await?;
+            println!("{}", directory.display());
+            return Ok(ExitCode::SUCCESS);
+        }
+        let (programs, built) = self.programs().await?;
         let places = Places {
             programs,
             peers: self.peers_directory()?,
@@ -172,6 +185,28 @@ impl Cli {
         })
     }
 
+    /// Where our programs are, and how they were built.
+    async fn programs(&self) -> anyhow::Result<(PathBuf, &'static str)> {
+        if let Some(directory) = &self.programs {
+            return Ok((programs::find(directory)?, "programs that were given"));
+        }
+        if !self.untrained && !self.quick {
+            match Toolchain::find() {
+                Ok(toolchain) => {
+                    let programs = self.trained(&toolchain).await?;
+                    return Ok((programs, "released programs"));
+                }
+                Err(error) => eprintln!("programs are measured without training: {error:#}"),
+            }
+        }
+        eprintln!("building ggrok-server and ggrok-client");
+        Ok((programs::build(None)?, "released programs without training"))
+    }
+
+    async fn trained(&self, toolchain: &Toolchain) -> anyhow::Result<PathBuf> {
+        training::build(toolchain, &target_directory()?.join("trained")).await
+    }
+
     /// Writes what was found so far: a run is long, and may be interrupted.
     fn keep(&self, report: &Report<'_>, sizes: &Sizes) -> anyhow::Result<()> {
         if let Some(file) = &self.json {
@@ -188,10 +223,15 @@ impl Cli {
         if let Some(directory) = &self.peers_dir {
             return Ok(std::path::absolute(directory)?);
         }
-        let itself = std::env::current_exe()?;
-        let target = itself.ancestors().nth(2);
-        Ok(target.context("no target directory")?.join("bench-peers"))
+        Ok(target_directory()?.join("bench-peers"))
     }
+}
+
+/// cargo's directory, which this program lies in.
+fn target_directory() -> anyhow::Result<PathBuf> {
+    let itself = std::env::current_exe()?;
+    let target = itself.ancestors().nth(2).context("no target directory")?;
+    Ok(target.to_owned())
 }
 
 /// Those of all that were asked for; all where nothing was.

@@ -84,6 +84,17 @@ pub fn all(more: &[PathBuf]) -> anyhow::Result<Vec<Peer>> {
     Ok(peers)
 }
 
+/// Our own two programs: together, and together in the original's dialect.
+///
+/// # Errors
+/// What cannot be read.
+pub fn own_pairs() -> anyhow::Result<Vec<Peer>> {
+    let mut pairs = all(&[])?;
+    pairs.extend(entries(include_str!("../originals.toml"))?);
+    pairs.retain(|peer| peer.is_ours() || peer.name == "ggrok dialect");
+    Ok(pairs)
+}
+
 fn entries(text: &str) -> anyhow::Result<Vec<Peer>> {
     let Entries { tunnel } = toml::from_str(text)?;
     Ok(tunnel)

@@ -39,12 +39,7 @@ pub struct Row<'a> {
 impl Row<'_> {
     /// Requests of ours that failed, and runs of ours that did.
     pub fn is_broken(&self) -> bool {
-        let broken = |round: &Outcome| match round {
-            Outcome::Measured(figures) => figures.failed() > 0,
-            Outcome::Skipped(_) => false,
-            Outcome::Failed(_) => true,
-        };
-        self.peer.is_ours() && self.rounds.iter().any(broken)
+        self.peer.is_ours() && self.rounds.iter().any(Outcome::is_broken)
     }
 }
 
