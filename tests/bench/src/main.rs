@@ -204,7 +204,7 @@ impl Cli {
     }
 
     async fn trained(&self, toolchain: &Toolchain) -> anyhow::Result<PathBuf> {
-        training::build(toolchain, &target_directory()?.join("trained")).await
+        training::build(toolchain, &target_directory()?.join("training")).await
     }
 
     /// Writes what was found so far: a run is long, and may be interrupted.
