@@ -194,7 +194,7 @@ impl Cli {
             match Toolchain::find() {
                 Ok(toolchain) => {
                     let programs = self.trained(&toolchain).await?;
-                    return Ok((programs, "released programs"));
+                    return Ok((programs, "released programs, trained"));
                 }
                 Err(error) => eprintln!("programs are measured without training: {error:#}"),
             }
