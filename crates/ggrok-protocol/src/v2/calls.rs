@@ -1,6 +1,6 @@
 //! The table of live calls.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::call::{Call, CallId, Over};
@@ -17,7 +17,7 @@ pub(crate) struct Calls {
 
 #[derive(Debug)]
 struct Table {
-    live: HashMap<CallId, Arc<Call>>,
+    live: BTreeMap<CallId, Arc<Call>>,
     last: CallId,
     /// Calls of the relay's that were reset before their heads came: control overtakes data.
     unwanted: Vec<CallId>,
@@ -38,7 +38,7 @@ pub(crate) enum NotTaken {
 impl Calls {
     pub(crate) fn new(limits: Limits) -> Self {
         let table = Table {
-            live: HashMap::new(),
+            live: BTreeMap::new(),
             last: CallId::NONE,
             unwanted: Vec::new(),
             closed: false,
