@@ -111,7 +111,7 @@ impl App {
     /// The address of who sent a request: as the trusted hops tell, or the connection.
     fn address(&self, request: &Parts) -> Option<IpAddr> {
         let peer = visitor::peer(&request.extensions);
-        forwarded::visitor(&request.headers, peer, self.config.trusted_hops)
+        forwarded::visitor(&request.headers, peer.as_ref(), self.config.trusted_hops)
     }
 }
 

@@ -33,9 +33,9 @@ fn parse_host(headers: HeaderMap) -> Operation {
 
 /// From the second run on it finds its own fields and replaces them, as it does a visitor's.
 fn set_forwarded(mut headers: HeaderMap) -> Operation {
-    let peer = Some(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    let peer = IpAddr::V4(Ipv4Addr::LOCALHOST).into();
     Operation::new("set forwarded fields", move || {
-        Forwarded::of(&headers, peer, 0).set(&mut headers);
+        Forwarded::of(&headers, Some(&peer), 0).set(&mut headers);
     })
 }
 

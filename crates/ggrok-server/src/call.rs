@@ -17,6 +17,7 @@ use crate::forwarded::{self, Forwarded};
 use crate::gate::{self, Pass};
 use crate::meter::Meter;
 use crate::metrics::Shed;
+use crate::peer::Peer;
 use crate::place::Place;
 use crate::request_id::RequestId;
 use crate::upload::Upload;
@@ -24,10 +25,9 @@ use crate::{Config, Tunnel};
 use crate::{max_forwards, response, upgrade};
 
 /// Where a request came from.
-#[derive(Clone, Copy)]
 struct Who {
     /// Who is at the other end of its connection: a visitor, or a router of ours.
-    peer: Option<IpAddr>,
+    peer: Option<Peer>,
     /// The visitor, as far as the trusted hops tell.
     visitor: Option<IpAddr>,
 }
@@ -39,7 +39,7 @@ struct Who {
 pub(crate) fn answer(
     app: &App,
     place: &Place,
-    peer: Option<IpAddr>,
+    peer: Option<Peer>,
     request: Request<Body>,
 ) -> impl Future<Output = Response> {
     let accept = request.headers().get(ACCEPT).cloned();
@@ -47,11 +47,11 @@ pub(crate) fn answer(
     let (method, path) = (request.method(), request.uri().path());
     let span = tracing::debug_span!("call", %id, %method, path);
     let mut meter = Meter::new(&app.config.metrics);
-    let visitor = forwarded::visitor(request.headers(), peer, app.config.trusted_hops);
+    let visitor = forwarded::visitor(request.headers(), peer.as_ref(), app.config.trusted_hops);
     let who = Who { peer, visitor };
     let answering = async move {
-        let called = match admit(app, place, who, &mut meter) {
-            Ok(()) => call(app, place, who, id, &meter, request).await,
+        let called = match admit(app, place, &who, &mut meter) {
+            Ok(()) => call(app, place, &who, id, &meter, request).await,
             Err(error) => Err(error),
         };
         let answer = match called {
@@ -73,7 +73,7 @@ pub(crate) fn answer(
 }
 
 /// Turns a call away, before it costs anything, where there is no room for it.
-fn admit(app: &App, place: &Place, who: Who, meter: &mut Meter) -> Result<(), RelayError> {
+fn admit(app: &App, place: &Place, who: &Who, meter: &mut Meter) -> Result<(), RelayError> {
     if meter.in_flight() > app.config.calls {
         return Err(app.shed(Shed::Calls));
     }
@@ -92,7 +92,7 @@ fn admit(app: &App, place: &Place, who: Who, meter: &mut Meter) -> Result<(), Re
 async fn call(
     app: &App,
     place: &Place,
-    who: Who,
+    who: &Who,
     id: RequestId,
     meter: &Meter,
     mut request: Request<Body>,
@@ -105,8 +105,9 @@ async fn call(
     }
     let tunnel = app.registry.tunnel_by(place, app.settled).await;
     let tunnel = tunnel.map_err(|why| RelayError::missing(place, why))?;
-    let pass = let_in(app, place, &tunnel, who, &mut request).await?;
-    let head = |request: &mut _| addressed(place, head(request, who.peer, id, &app.config));
+    let pass = let_in(app, place, &tunnel, who.visitor, &mut request).await?;
+    let head =
+        |request: &mut _| addressed(place, head(request, who.peer.as_ref(), id, &app.config));
     send(app, &tunnel, meter, head(&mut request), request, pass).await
 }
 
@@ -148,11 +149,11 @@ async fn let_in(
     app: &App,
     place: &Place,
     tunnel: &Tunnel,
-    who: Who,
+    visitor: Option<IpAddr>,
     request: &mut Request<Body>,
 ) -> Result<Option<Pass>, RelayError> {
     match place {
-        Place::Host(host) => app.gate.admit(tunnel, host, who.visitor, request).await,
+        Place::Host(host) => app.gate.admit(tunnel, host, visitor, request).await,
         Place::Mirror(..) if app.config.access.is_open() && tunnel.door().is_some() => {
             Err(RelayError::OpenRelay)
         }
@@ -163,7 +164,7 @@ async fn let_in(
 /// The head of the request that goes to the app. It takes the fields of the visitor's with it.
 pub(crate) fn head<B>(
     request: &mut Request<B>,
-    peer: Option<IpAddr>,
+    peer: Option<&Peer>,
     id: RequestId,
     config: &Config,
 ) -> request::Parts {

@@ -6,6 +6,7 @@ use ggrok_protocol::{REQUEST_ID, TOKEN_HEADER};
 use http::header::{FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue};
 
 use crate::gate::LOGIN_HEADER;
+use crate::peer::Peer;
 
 mod standard;
 
@@ -17,7 +18,7 @@ const ORIGINAL_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 /// What these fields of a request will say.
 pub(crate) struct Forwarded {
     /// Unknown where an app embeds the relay and does not say.
-    seen: Option<String>,
+    seen: Option<HeaderValue>,
     proto: &'static str,
     port: HeaderValue,
     host: Option<HeaderValue>,
@@ -31,9 +32,9 @@ impl Forwarded {
     /// Without trusted hops nothing that the visitor says of itself is believed. With some, the
     /// peer is a router of ours: the last entries of X-Forwarded-For are what such routers saw,
     /// and the scheme and port are the outermost one's.
-    pub(crate) fn of(headers: &HeaderMap, peer: Option<IpAddr>, trusted_hops: usize) -> Self {
-        let peer = peer.map(|peer| peer.to_canonical().to_string());
-        let seen = trusted_entries(headers, trusted_hops).or(peer);
+    pub(crate) fn of(headers: &HeaderMap, peer: Option<&Peer>, trusted_hops: usize) -> Self {
+        let trusted = trusted_entries(headers, trusted_hops).map(value);
+        let seen = trusted.or_else(|| Some(peer?.text().clone()));
         let secure = is_secure(headers, trusted_hops);
         let routed = trusted_hops > 0;
         let port = routed
@@ -54,11 +55,11 @@ impl Forwarded {
     /// else says the same.
     pub(crate) fn set(self, headers: &mut HeaderMap) {
         remove_rivals(headers, self.routed);
-        let standard = standard::field(self.seen.as_deref(), self.host.as_ref(), self.proto);
+        let standard = standard::field(self.seen.as_ref(), self.host.as_ref(), self.proto);
         headers.insert(FORWARDED, standard);
         headers.insert(PROTO, HeaderValue::from_static(self.proto));
         headers.insert(PORT, self.port);
-        for (name, value) in [(FOR, self.seen.map(value)), (ORIGINAL_HOST, self.host)] {
+        for (name, value) in [(FOR, self.seen), (ORIGINAL_HOST, self.host)] {
             match value {
                 Some(value) => headers.insert(name, value),
                 None => headers.remove(name),
@@ -71,11 +72,11 @@ impl Forwarded {
 /// will name. Nothing where what came over them is no address, since the peer is such a hop then.
 pub(crate) fn visitor(
     headers: &HeaderMap,
-    peer: Option<IpAddr>,
+    peer: Option<&Peer>,
     trusted_hops: usize,
 ) -> Option<IpAddr> {
     if trusted_hops == 0 || !headers.contains_key(FOR) {
-        return peer.map(|peer| peer.to_canonical());
+        return peer.map(Peer::address);
     }
     let entries = trusted_entries(headers, trusted_hops)?;
     let first = entries.split(", ").next()?;
@@ -174,16 +175,22 @@ fn value(text: String) -> HeaderValue {
 
 #[cfg(test)]
 mod tests {
-    use super::Forwarded;
+    use super::{Forwarded, Peer};
     use http::{HeaderMap, HeaderName};
+    use std::net::IpAddr;
+
+    fn peer() -> Peer {
+        let address: IpAddr = "::ffff:10.0.0.9".parse().unwrap();
+        address.into()
+    }
 
     fn told(fields: &[(&'static str, &str)], hops: usize) -> [String; 4] {
         let mut headers: HeaderMap = fields
             .iter()
             .map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap()))
             .collect();
-        let peer = "::ffff:10.0.0.9".parse().ok();
-        Forwarded::of(&headers, peer, hops).set(&mut headers);
+        let peer = peer();
+        Forwarded::of(&headers, Some(&peer), hops).set(&mut headers);
         ["for", "proto", "host", "port"].map(|name| {
             let values: Vec<_> = headers
                 .get_all(format!("x-forwarded-{name}"))
@@ -240,8 +247,8 @@ mod tests {
                 .iter()
                 .map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap()))
                 .collect();
-            let peer = "::ffff:10.0.0.9".parse().ok();
-            super::visitor(&headers, peer, hops).map(|address| address.to_string())
+            let peer = peer();
+            super::visitor(&headers, Some(&peer), hops).map(|address| address.to_string())
         };
         let seen = |address: &str| Some(address.to_owned());
         assert_eq!(visitor(SPOOFED, 0), seen("10.0.0.9"));
@@ -282,7 +289,7 @@ mod tests {
         .map(|name| (HeaderName::from_static(name), "6.6.6.6".parse().unwrap()))
         .into_iter()
         .collect();
-        Forwarded::of(&headers, "10.0.0.9".parse().ok(), 0).set(&mut headers);
+        Forwarded::of(&headers, Some(&peer()), 0).set(&mut headers);
         assert_eq!(headers["forwarded"], "for=10.0.0.9;proto=http");
         let mut names: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
         names.sort_unstable();

@@ -2,12 +2,15 @@
 
 mod relay;
 
+use std::net::IpAddr;
+
 use http::header::{CONNECTION, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue, UPGRADE};
 use http::{Request, Uri};
 
 pub use self::relay::relay;
 use crate::forwarded::Forwarded;
 use crate::host::Host;
+use crate::peer::Peer;
 use crate::request_id::RequestId;
 use crate::visitor;
 use crate::{Access, Config, call};
@@ -32,8 +35,8 @@ pub fn route(data: &[u8]) {
     request.headers_mut().append(CONNECTION, named);
     let config = Config::new(Access::open(), 0);
     let id = RequestId::of(request.headers());
-    let peer = "192.0.2.1".parse().ok();
-    let head = call::head(&mut request, peer, id, &config);
+    let peer = peer("192.0.2.1");
+    let head = call::head(&mut request, Some(&peer), id, &config);
     assert_in_origin_form(&head.uri);
     assert_eq!(Host::of(&head.uri, &head.headers), Ok(host));
     assert_eq!(only(&head.headers, "x-forwarded-for"), Some("192.0.2.1"));
@@ -44,6 +47,11 @@ pub fn route(data: &[u8]) {
     }
     let upgrades = head.headers.contains_key(UPGRADE);
     assert_eq!(head.headers.contains_key(CONNECTION), upgrades);
+}
+
+fn peer(address: &str) -> Peer {
+    let address: IpAddr = address.parse().expect("it is an address");
+    address.into()
 }
 
 const HEAD_LIMIT: usize = 64 << 10;
@@ -59,8 +67,8 @@ pub fn forwarded(data: &[u8]) {
     let (&hops, lines) = data.split_first().unwrap_or((&0, &[]));
     let hops = usize::from(hops % 4);
     let mut headers = fields(lines);
-    let peer = "2001:db8::7".parse().ok();
-    Forwarded::of(&headers, peer, hops).set(&mut headers);
+    let peer = peer("2001:db8::7");
+    Forwarded::of(&headers, Some(&peer), hops).set(&mut headers);
 
     let seen = only(&headers, "x-forwarded-for").expect("the peer is known");
     let entries: Vec<&str> = seen.split(", ").collect();
@@ -71,7 +79,7 @@ pub fn forwarded(data: &[u8]) {
     assert!(entries.len() <= hops.max(1), "{seen:?}");
     for entry in &entries {
         let bare = entry.trim_start_matches('[').trim_end_matches(']');
-        let is_address = bare.parse::<std::net::IpAddr>().is_ok();
+        let is_address = bare.parse::<IpAddr>().is_ok();
         let has_port = entry.parse::<std::net::SocketAddr>().is_ok();
         assert!(is_address || has_port, "{entry:?}");
     }

@@ -67,6 +67,7 @@ mod owner;
 mod pace;
 mod pages;
 mod pattern;
+mod peer;
 mod place;
 mod register;
 mod registry;

@@ -84,7 +84,7 @@ async fn admit(
         places: claim.places(grant.owner()),
         grant,
         dialect,
-        peer: peer(&head.extensions),
+        peer: peer(&head.extensions).map(|peer| peer.address()),
         since: SystemTime::now(),
         seen: Seen::now(),
         door: rules.map(|rules| Arc::new(Door::new(rules))),

@@ -105,7 +105,7 @@ impl Server {
         let metrics = app.config.metrics.clone();
         self.visitors.spawn(async move {
             let _counted = metrics.during(|counts| &counts.connections);
-            visitor::serve(stream, peer.ip(), app, pages, draining).await;
+            visitor::serve(stream, peer.ip().into(), app, pages, draining).await;
             drop(room);
         });
     }

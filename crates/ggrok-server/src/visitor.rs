@@ -8,7 +8,7 @@ mod pause;
 mod preface;
 mod streams;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,6 +29,7 @@ pub(crate) use self::pause::PausingStream;
 use crate::app::App;
 use crate::host::Host;
 use crate::metrics::Desk;
+use crate::peer::Peer;
 use crate::place::Place;
 use crate::{call, pages, stream};
 
@@ -36,23 +37,23 @@ use crate::{call, pages, stream};
 #[derive(Clone)]
 pub(crate) struct Visit {
     pub(crate) host: Host,
-    pub(crate) peer: IpAddr,
+    pub(crate) peer: Peer,
 }
 
 /// Where a request came from, as far as this server or the app that embeds the relay saw.
-pub(crate) fn peer(extensions: &Extensions) -> Option<IpAddr> {
+pub(crate) fn peer(extensions: &Extensions) -> Option<Peer> {
     let visit: Option<&Visit> = extensions.get();
     let connection: Option<&ConnectInfo<SocketAddr>> = extensions.get();
     visit
-        .map(|visit| visit.peer)
-        .or_else(|| Some(connection?.0.ip()))
+        .map(|visit| visit.peer.clone())
+        .or_else(|| Some(connection?.0.ip().into()))
 }
 
 /// Serves a visitor's connection until it ends. After `draining`, the requests that run are the
 /// last ones.
 pub(crate) async fn serve(
     stream: TcpStream,
-    peer: IpAddr,
+    peer: Peer,
     app: Arc<App>,
     pages: Router,
     draining: CancellationToken,
@@ -82,7 +83,7 @@ pub(crate) async fn serve(
 async fn answer(
     app: Arc<App>,
     mut pages: Router,
-    peer: IpAddr,
+    peer: Peer,
     mut request: Request<Incoming>,
 ) -> Response {
     let host = match admit(&mut request, app.config.head_limit) {
@@ -92,16 +93,15 @@ async fn answer(
             return app.refuse(Desk::Request, &error, request.headers().get(ACCEPT));
         }
     };
-    let visit = Visit { host, peer };
     if pages::is_page(request.uri().path()) {
+        let visit = Visit { host, peer };
         request.extensions_mut().insert(visit);
         let Ok(response) = pages.call(request).await;
         return response;
     }
     // Not through the router: it puts a Content-Length into answers to HEAD.
-    let place = Place::Host(visit.host);
-    let peer = Some(peer);
-    call::answer(&app, &place, peer, request.map(Body::new)).await
+    let place = Place::Host(host);
+    call::answer(&app, &place, Some(peer), request.map(Body::new)).await
 }
 
 /// How long a visitor who has connected may take to send a request when the relay stops. hyper

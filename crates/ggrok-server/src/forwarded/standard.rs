@@ -8,8 +8,13 @@ use crate::via::is_token;
 
 /// Writes the field. `seen` lists addresses as X-Forwarded-For does, the visitor's first: host and
 /// scheme go with that, since the visitor asked for them. What is not known is left out.
-pub(super) fn field(seen: Option<&str>, host: Option<&HeaderValue>, proto: &str) -> HeaderValue {
+pub(super) fn field(
+    seen: Option<&HeaderValue>,
+    host: Option<&HeaderValue>,
+    proto: &str,
+) -> HeaderValue {
     let mut field = String::with_capacity(80);
+    let seen = seen.and_then(|seen| seen.to_str().ok());
     let mut hops = seen.into_iter().flat_map(|seen| seen.split(", "));
     if let Some(visitor) = hops.next() {
         push_node(&mut field, visitor);
@@ -91,8 +96,8 @@ mod tests {
                 r#"for="[2001:db8::1]";host="a\";for=b\\";proto=http"#,
             ),
         ] {
-            let host = HeaderValue::from_static(host);
-            assert_eq!(field(Some(seen), Some(&host), "http"), expected);
+            let [seen, host] = [seen, host].map(HeaderValue::from_static);
+            assert_eq!(field(Some(&seen), Some(&host), "http"), expected);
         }
     }
 
@@ -102,7 +107,7 @@ mod tests {
         let host = HeaderValue::from_static("a");
         assert_eq!(field(None, Some(&host), "http"), "host=a;proto=http");
         assert_eq!(
-            field(Some("::1"), None, "http"),
+            field(Some(&HeaderValue::from_static("::1")), None, "http"),
             r#"for="[::1]";proto=http"#
         );
     }

@@ -82,7 +82,7 @@ impl Stage {
 
     fn connect(&mut self) -> DuplexStream {
         let (near, far) = duplex(PIPE);
-        let peer = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let peer = IpAddr::V4(Ipv4Addr::LOCALHOST).into();
         let (app, pages) = (Arc::clone(&self.app), self.pages.clone());
         let draining = self.draining.clone();
         let near = PausingStream::new(near);

@@ -2,7 +2,6 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,13 +25,14 @@ use super::pause::{Left, Pause, PausingStream};
 use super::{LAST_WORDS, QUIET, answer};
 use crate::Config;
 use crate::app::App;
+use crate::peer::Peer;
 use crate::stream::{Departure, VisitorStream};
 
 /// Serves a visitor's connection until it ends, and lets its last answer arrive.
 pub(super) async fn serve(
     stream: PausingStream<VisitorStream>,
     departure: Departure,
-    peer: IpAddr,
+    peer: Peer,
     app: Arc<App>,
     pages: Router,
     draining: CancellationToken,
@@ -54,7 +54,7 @@ pub(super) async fn serve(
 pub(crate) async fn until_end(
     stream: PausingStream<impl AsyncRead + AsyncWrite + Unpin + Send + 'static>,
     departure: impl Future<Output = ()>,
-    peer: IpAddr,
+    peer: Peer,
     app: Arc<App>,
     pages: Router,
     draining: CancellationToken,
@@ -66,10 +66,11 @@ pub(crate) async fn until_end(
     // A visitor who takes nothing of its answer holds memory and a place.
     stream.set_write_timeout(Some(app.config.limits.stream_idle));
     let (begun, stopping) = (pause.clone(), draining.clone());
+    let asking = peer.clone();
     let service = service_fn(move |request| {
         begun.end();
         asks.store(is_last(&request), Ordering::Relaxed);
-        let (app, pages) = (Arc::clone(&app), pages.clone());
+        let (app, pages, peer) = (Arc::clone(&app), pages.clone(), asking.clone());
         let stopping = stopping.clone();
         // In a box: hyper keeps the room of this future for as long as it serves, and moves it.
         Box::pin(async move {

@@ -1,7 +1,6 @@
 //! A visitor's connection in HTTP/2, in the clear (RFC 9113).
 
 use std::convert::Infallible;
-use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
 
@@ -26,12 +25,13 @@ use super::{LAST_WORDS, QUIET, answer, grpc};
 use crate::Config;
 use crate::app::App;
 use crate::error::RelayError;
+use crate::peer::Peer;
 
 /// Serves a visitor's connection until it ends. After `draining`, the requests that run are the
 /// last ones; so are those of a connection on which nothing has run for the idle time.
 pub(super) async fn serve(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    peer: IpAddr,
+    peer: Peer,
     app: Arc<App>,
     pages: Router,
     draining: CancellationToken,
@@ -39,8 +39,9 @@ pub(super) async fn serve(
     let (idle_timeout, stream_idle) = (app.config.idle_timeout, app.config.limits.stream_idle);
     let streams = Streams::new(stream_idle);
     let builder = builder(streams.runner(), &app.config);
+    let asking = peer.clone();
     let service = service_fn(move |request: Request<Incoming>| {
-        let (app, pages) = (Arc::clone(&app), pages.clone());
+        let (app, pages, peer) = (Arc::clone(&app), pages.clone(), asking.clone());
         // In a box, since the task of a stream moves it, and has room for it several times.
         Box::pin(async move {
             let is_grpc = grpc::is_call(request.headers());
