@@ -110,19 +110,27 @@ pub(crate) fn text(event: &Event, colours: bool) -> String {
             error,
         } => {
             let style = ink(style(status.as_u16()));
-            let milliseconds = elapsed.as_millis();
+            let mut digits = itoa::Buffer::new();
+            let milliseconds = digits.format(whole_milliseconds(*elapsed));
             let path = printable(path);
-            // There is a line for every call, so most of it is put together without formatting.
+            // There is a line for every call, so what each has is put together without formatting.
             let mut line = String::with_capacity(48 + path.len());
             line.push_str(method.as_str());
-            line.extend(iter::repeat_n(
-                ' ',
-                8_usize.saturating_sub(line.len()).max(1),
-            ));
+            push_spaces(
+                &mut line,
+                8_usize.saturating_sub(method.as_str().len()).max(1),
+            );
             // Writing to a string cannot fail.
-            write!(line, "{style}").ok();
+            if colours {
+                write!(line, "{style}").ok();
+            }
             line.push_str(status.as_str());
-            write!(line, "{style:#} {milliseconds:>6} ms  ").ok();
+            if colours {
+                write!(line, "{style:#}").ok();
+            }
+            push_spaces(&mut line, 7_usize.saturating_sub(milliseconds.len()).max(1));
+            line.push_str(milliseconds);
+            line.push_str(" ms  ");
             line.push_str(&path);
             if let Some(error) = error {
                 write!(line, "  ({})", printable(error)).ok();
@@ -130,6 +138,10 @@ pub(crate) fn text(event: &Event, colours: bool) -> String {
             line
         }
     }
+}
+
+fn push_spaces(line: &mut String, count: usize) {
+    line.extend(iter::repeat_n(' ', count));
 }
 
 /// What helps against a host check.

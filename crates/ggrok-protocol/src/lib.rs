@@ -29,6 +29,7 @@ mod json;
 mod limits;
 mod message;
 mod on_wake;
+mod pieces;
 mod pulse;
 mod refusal;
 mod registration;
@@ -48,6 +49,7 @@ pub use error::{
 pub use headers::{REQUEST_ID, remove_hop_by_hop, requested_upgrade};
 pub use limits::Limits;
 pub use message::{Ending, Message, Transport};
+pub use pieces::poll_write_pieces;
 pub use refusal::{ERROR_HEADER, Refusal};
 pub use registration::{
     ADDRESS_HEADER, BadMirrorName, MIRROR_PATH, MirrorName, REGISTER_PATH, TOKEN_HEADER,

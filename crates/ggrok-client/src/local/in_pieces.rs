@@ -4,6 +4,7 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use ggrok_protocol::poll_write_pieces;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf, Take};
 
 /// Reads at most [`PIECE`] bytes at a time. hyper takes 256 KiB at once of a large body, and more of it has
@@ -42,7 +43,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for InPieces<S> {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(self.0.get_mut()).poll_write_vectored(cx, slices)
+        poll_write_pieces(Pin::new(self.0.get_mut()), cx, slices)
     }
 
     fn is_write_vectored(&self) -> bool {

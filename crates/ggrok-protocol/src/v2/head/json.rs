@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 
 use bytes::{BufMut, Bytes};
-use http::header::{HeaderMap, HeaderName, HeaderValue, InvalidHeaderValue};
+use http::header::{HeaderMap, HeaderName, HeaderValue, InvalidHeaderName, InvalidHeaderValue};
 use memchr::memchr2;
 use serde::Deserialize;
 
@@ -108,7 +108,7 @@ impl<'a> Reader<'a> {
             if fields.len() == MAX_FIELDS {
                 return Err(DecodeError::Head);
             }
-            let name = HeaderName::from_bytes(name.as_bytes()).map_err(super::invalid)?;
+            let name = name_of(&name).map_err(super::invalid)?;
             let value = value_of(message, value).map_err(super::invalid)?;
             fields.try_append(name, value).map_err(super::invalid)?;
             Ok(())
@@ -201,6 +201,23 @@ fn plain_string(text: &str) -> Option<(&str, &str)> {
     let end = memchr2(b'"', b'\\', text.as_bytes())?;
     let (string, rest) = text.split_at(end);
     Some((string, rest.strip_prefix('"')?))
+}
+
+/// A name. Those that most requests have, and `http` does not know, need no memory of their own.
+fn name_of(text: &str) -> Result<HeaderName, InvalidHeaderName> {
+    macro_rules! frequent {
+        ($($name:literal)*) => {
+            match text {
+                $($name => Ok(const { HeaderName::from_static($name) }),)*
+                _ => HeaderName::from_bytes(text.as_bytes()),
+            }
+        };
+    }
+    frequent! {
+        "priority" "sec-ch-ua" "sec-ch-ua-mobile" "sec-ch-ua-platform" "sec-fetch-dest"
+        "sec-fetch-mode" "sec-fetch-site" "sec-fetch-user" "x-forwarded-for" "x-forwarded-host"
+        "x-forwarded-port" "x-forwarded-proto" "x-request-id"
+    }
 }
 
 /// The characters of a string as the bytes of a value. A character that is no byte becomes a control
