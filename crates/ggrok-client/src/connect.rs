@@ -1,5 +1,6 @@
 //! From an address to a WebSocket: dial, TLS, handshake.
 
+mod handshake;
 mod refusal;
 
 use std::time::Duration;
@@ -16,11 +17,11 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
+use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Error;
 use tokio_tungstenite::tungstenite::client::ClientRequestBuilder;
 use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
-use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 use tokio_util::either::Either;
 use tower_service::Service;
 
@@ -124,11 +125,11 @@ impl Connector {
             .read_buffer_size(READ_BUFFER)
             .max_message_size(Some(limit))
             .max_frame_size(Some(limit));
-        let request = self.handshake(offer).map_err(unreachable)?;
-        Ok(client_async_with_config(request, stream, Some(config)).await?)
+        let request = self.request(offer).map_err(unreachable)?;
+        Ok(handshake::open(request, stream, config).await?)
     }
 
-    fn handshake(&self, offer: Dialect) -> Result<ClientRequestBuilder, http::Error> {
+    fn request(&self, offer: Dialect) -> Result<ClientRequestBuilder, http::Error> {
         let relay = &self.config.relay;
         let uri = Uri::builder()
             .scheme(if relay.is_secure() { "wss" } else { "ws" })

@@ -1,0 +1,209 @@
+//! The handshake of a WebSocket (RFC 6455, section 4.1).
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use http::Response;
+use httparse::{EMPTY_HEADER, Status};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::error::{Error, ProtocolError};
+use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
+use tokio_tungstenite::{WebSocketStream, client_async_with_config};
+
+/// Asks for a WebSocket on a stream, and returns it with the answer that opened it.
+///
+/// The library's own socket forgets in the handshake how much it should read at once: when many messages
+/// have come, it asks the system for one or two at a time. So it is made anew with what the handshake
+/// left, which is hardly ever anything.
+pub(super) async fn open<S>(
+    request: impl IntoClientRequest + Unpin,
+    stream: S,
+    config: WebSocketConfig,
+) -> Result<(WebSocketStream<S>, Response<Option<Vec<u8>>>), Error>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let heard = Vec::new();
+    let opening = client_async_with_config(request, Heard { stream, heard }, Some(config));
+    let (socket, answer) = opening.await?;
+    let Heard { stream, mut heard } = socket.into_inner();
+    let left = heard.split_off(length_of_head(&heard)?);
+    let socket = if left.is_empty() {
+        WebSocketStream::from_raw_socket(stream, Role::Client, Some(config)).await
+    } else {
+        WebSocketStream::from_partially_read(stream, left, Role::Client, Some(config)).await
+    };
+    Ok((socket, answer))
+}
+
+/// The length of the answer's head, as the library that took it found it.
+fn length_of_head(heard: &[u8]) -> Result<usize, Error> {
+    let mut fields = [EMPTY_HEADER; MAX_FIELDS];
+    match httparse::Response::new(&mut fields).parse(heard) {
+        Ok(Status::Complete(length)) => Ok(length),
+        _ => Err(ProtocolError::HandshakeIncomplete.into()),
+    }
+}
+
+/// As many as the WebSocket library takes.
+const MAX_FIELDS: usize = 124;
+
+/// A stream that keeps what is read of it. The handshake reads no more than 64 KiB.
+struct Heard<S> {
+    stream: S,
+    heard: Vec<u8>,
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Heard<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
+        self.heard.extend_from_slice(&buffer.filled()[before..]);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Heard<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::pin::Pin;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::{Context, Poll};
+
+    use futures_util::StreamExt;
+    use tokio::io::{
+        AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader, DuplexStream, ReadBuf,
+        duplex,
+    };
+    use tokio_tungstenite::tungstenite::Message;
+    use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+    use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+
+    use super::open;
+
+    /// Takes a handshake, and answers it with `behind` right behind the answer's head.
+    async fn relay(stream: DuplexStream, behind: &[u8]) -> DuplexStream {
+        let mut stream = BufReader::new(stream);
+        let mut key = None;
+        loop {
+            let mut line = String::new();
+            stream.read_line(&mut line).await.unwrap();
+            let line = line.trim_end();
+            if line.is_empty() {
+                break;
+            }
+            if let Some(value) = line.strip_prefix("Sec-WebSocket-Key: ") {
+                key = Some(derive_accept_key(value.as_bytes()));
+            }
+        }
+        let key = key.expect("the client sends a key");
+        let head = format!(
+            "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Accept: {key}\r\n\r\n"
+        );
+        let answer = [head.as_bytes(), behind].concat();
+        stream.write_all(&answer).await.unwrap();
+        stream.into_inner()
+    }
+
+    #[tokio::test]
+    async fn loses_nothing_that_came_right_behind_the_answer() {
+        let frame = |payload: u8| vec![0x82, 1, payload];
+        let all: Vec<u8> = (1..=3).flat_map(frame).collect();
+        for early in 0..=all.len() {
+            let (near, far) = duplex(4096);
+            let (early, late) = all.split_at(early);
+            let relay = async {
+                let mut far = relay(far, early).await;
+                far.write_all(late).await.unwrap();
+                far
+            };
+            let request = "ws://relay.test/";
+            let opening = open(request, near, WebSocketConfig::default());
+            let (opened, _far) = tokio::join!(opening, relay);
+            let (socket, answer) = opened.unwrap();
+            assert_eq!(answer.status(), 101);
+            let messages: Vec<_> = socket.take(3).map(Result::unwrap).collect().await;
+            assert_eq!(
+                messages,
+                [1_u8, 2, 3].map(|byte| Message::binary(vec![byte]))
+            );
+        }
+    }
+
+    /// Counts how often it is read.
+    struct Counted(DuplexStream, Arc<AtomicUsize>);
+
+    impl AsyncRead for Counted {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            buffer: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            self.1.fetch_add(1, Ordering::Relaxed);
+            Pin::new(&mut self.0).poll_read(cx, buffer)
+        }
+    }
+
+    impl AsyncWrite for Counted {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            Pin::new(&mut self.0).poll_write(cx, bytes)
+        }
+
+        fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.0).poll_flush(cx)
+        }
+
+        fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.0).poll_shutdown(cx)
+        }
+    }
+
+    #[tokio::test]
+    async fn reads_many_messages_at_once_while_others_are_held() {
+        let (near, far) = duplex(1 << 20);
+        let reads = Arc::new(AtomicUsize::new(0));
+        let near = Counted(near, Arc::clone(&reads));
+        let config = WebSocketConfig::default().read_buffer_size(16 << 10);
+        let opening = open("ws://relay.test/", near, config);
+        let (opened, mut far) = tokio::join!(opening, relay(far, b""));
+        let (socket, _) = opened.unwrap();
+        let message = [&[0x82, 126, 3, 0][..], &[b'x'; 768]].concat();
+        far.write_all(&message.repeat(200)).await.unwrap();
+        let before = reads.load(Ordering::Relaxed);
+        let held: Vec<_> = socket.take(200).map(Result::unwrap).collect().await;
+        assert!(held.iter().all(|message| message.len() == 768));
+        // 10 of 16 KiB would do; some of them are spent on what is left of a buffer.
+        let reads = reads.load(Ordering::Relaxed) - before;
+        assert!(reads <= 25, "{reads} reads");
+    }
+}
