@@ -19,17 +19,17 @@ RUN find . -type f ! -name '*.rs' ! -name 'Cargo.*' ! -path './.cargo/*' -delete
 # `touch`: cargo compares times, and a source file may be older than the empty one it replaces.
 FROM rust AS relay-build
 COPY --from=manifests /src .
-RUN cargo build --locked --release --package ggrok-server --features jemalloc
+RUN cargo build --locked --release --package ggrok-server
 COPY . .
 RUN find crates -name '*.rs' -exec touch {} + \
- && cargo build --locked --release --package ggrok-server --features jemalloc
+ && cargo build --locked --release --package ggrok-server
 
 FROM rust AS client-build
 COPY --from=manifests /src .
-RUN cargo build --locked --release --package ggrok-client --features jemalloc
+RUN cargo build --locked --release --package ggrok-client
 COPY . .
 RUN find crates -name '*.rs' -exec touch {} + \
- && cargo build --locked --release --package ggrok-client --features jemalloc
+ && cargo build --locked --release --package ggrok-client
 
 # The client checks the relay's certificate against the authorities Debian trusts.
 FROM docker.io/library/debian:bookworm-slim AS client

@@ -27,7 +27,6 @@ pub fn build(apart: Option<&Apart<'_>>) -> anyhow::Result<PathBuf> {
     let mut build = Command::new(cargo);
     build.args(["build", "--locked", "--release"]);
     build.args(["-p", "ggrok-server", "-p", "ggrok-client"]);
-    build.args(["--features", "ggrok-server/jemalloc,ggrok-client/jemalloc"]);
     build.arg("--message-format=json-render-diagnostics");
     if let Some(apart) = apart {
         build.args(["--target", apart.target, "--target-dir"]);
@@ -41,7 +40,7 @@ pub fn build(apart: Option<&Apart<'_>>) -> anyhow::Result<PathBuf> {
     let built = built.context("cannot run cargo")?;
     ensure!(
         built.status.success(),
-        "the programs do not build (jemalloc, which they are released with, needs make)"
+        "the programs do not build (they need a C compiler and make)"
     );
     let told = String::from_utf8(built.stdout)?;
     let program = told.lines().find_map(executable);
