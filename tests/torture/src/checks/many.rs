@@ -19,15 +19,7 @@ use crate::visitor::Door;
 pub async fn tunnels(tier: Tier) -> Findings {
     let directory = tempfile::tempdir().unwrap();
     let origin = Origin::start(Ledger::default()).await;
-    // All visitors come from one address.
-    let flags = [
-        "--log",
-        "warn",
-        "--idle-timeout",
-        "95s",
-        "--per-address",
-        "10000",
-    ];
+    let flags = ["--log", "warn", "--idle-timeout", "95s"];
     let relay = RelayProgram::start(&directory, &flags).await;
     let (tunnels, seconds) = (200, 20);
     let mut clients = JoinSet::new();
