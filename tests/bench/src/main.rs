@@ -130,7 +130,7 @@ async fn main() -> anyhow::Result<ExitCode> {
 
 impl Cli {
     async fn run(&self) -> anyhow::Result<ExitCode> {
-        let peers = chosen(peers::all(&self.more)?, &self.tunnels, |peer| &peer.name)?;
+        let mut peers = chosen(peers::all(&self.more)?, &self.tunnels, |peer| &peer.name)?;
         let all = scenarios::ALL.iter().collect();
         let scenarios: Vec<&'static Scenario> =
             chosen(all, &self.scenarios, |scenario| scenario.name)?;
@@ -148,17 +148,21 @@ impl Cli {
             println!("{}", directory.display());
             return Ok(ExitCode::SUCCESS);
         }
-        let (programs, built) = self.programs().await?;
+        let own = self.programs().await?;
         let places = Places {
-            programs,
+            programs: own.directory,
             peers: self.peers_directory()?,
         };
+        let ours = peers.iter().position(Peer::is_ours);
+        if let (Some(ours), Some(directory)) = (ours, &own.untrained) {
+            peers.insert(ours + 1, peers[ours].untrained(directory));
+        }
         if self.install {
             for peer in &peers {
                 peer.install(&places).await?;
             }
         }
-        let facts = Facts::gather(&peers, &places, built.to_owned(), self.quick).await;
+        let facts = Facts::gather(&peers, &places, own.built.to_owned(), self.quick).await;
         let tunnels = facts.tunnels.iter();
         let missing = tunnels.filter(|tunnel| tunnel.version.is_none() && tunnel.name != OURS);
         let missing = missing.map(|tunnel| tunnel.name.clone()).collect();
@@ -185,22 +189,33 @@ impl Cli {
         })
     }
 
-    /// Where our programs are, and how they were built.
-    async fn programs(&self) -> anyhow::Result<(PathBuf, &'static str)> {
+    async fn programs(&self) -> anyhow::Result<Own> {
         if let Some(directory) = &self.programs {
-            return Ok((programs::find(directory)?, "programs that were given"));
+            return Ok(Own {
+                directory: programs::find(directory)?,
+                built: "programs that were given",
+                untrained: None,
+            });
         }
+        eprintln!("building ggrok-server and ggrok-client");
+        let untrained = programs::build(None)?;
         if !self.untrained && !self.quick {
             match Toolchain::find() {
                 Ok(toolchain) => {
-                    let programs = self.trained(&toolchain).await?;
-                    return Ok((programs, "released programs, trained"));
+                    return Ok(Own {
+                        directory: self.trained(&toolchain).await?,
+                        built: "released programs, trained",
+                        untrained: Some(untrained),
+                    });
                 }
                 Err(error) => eprintln!("programs are measured without training: {error:#}"),
             }
         }
-        eprintln!("building ggrok-server and ggrok-client");
-        Ok((programs::build(None)?, "released programs without training"))
+        Ok(Own {
+            directory: untrained,
+            built: "released programs without training",
+            untrained: None,
+        })
     }
 
     async fn trained(&self, toolchain: &Toolchain) -> anyhow::Result<PathBuf> {
@@ -225,6 +240,15 @@ impl Cli {
         }
         Ok(target_directory()?.join("bench-peers"))
     }
+}
+
+/// Our own programs.
+struct Own {
+    directory: PathBuf,
+    /// How they were built, for the report.
+    built: &'static str,
+    /// Where those are that were not trained, to be measured beside them.
+    untrained: Option<PathBuf>,
 }
 
 /// cargo's directory, which this program lies in.

@@ -148,6 +148,20 @@ impl Peer {
         self.name == OURS
     }
 
+    /// The same with programs that were not trained, which are in this directory.
+    pub fn untrained(&self, directory: &Path) -> Self {
+        let mut variables = Variables::default();
+        variables.set("programs", &directory.display());
+        Self {
+            name: format!("{} untrained", self.name),
+            about: "the same, as `cargo build --release` makes it".to_owned(),
+            version: variables.fill_all(&self.version),
+            server: variables.fill_all(&self.server),
+            client: variables.fill_all(&self.client),
+            ..self.clone()
+        }
+    }
+
     /// Its version; none where it is not installed.
     pub async fn version(&self, places: &Places) -> Option<String> {
         if self.version.is_empty() {
@@ -229,6 +243,8 @@ const INSTALL_PATIENCE: Duration = Duration::from_secs(30 * 60);
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::{Dials, OURS, Variables, all, version_in};
 
     #[test]
@@ -247,6 +263,16 @@ mod tests {
         };
         assert_eq!(about("bore"), ("another".to_owned(), 0));
         assert_eq!(about("new"), ("one more".to_owned(), 0));
+    }
+
+    #[test]
+    fn untrained_programs_are_those_of_their_directory() {
+        let peers = all(&[]).unwrap();
+        let untrained = peers[0].untrained(Path::new("/elsewhere"));
+        assert!(!untrained.is_ours(), "nothing is compared with it");
+        for argv in [&untrained.version, &untrained.server, &untrained.client] {
+            assert!(argv[0].starts_with("/elsewhere/ggrok-"), "{argv:?}");
+        }
     }
 
     #[test]
