@@ -209,7 +209,7 @@ pub(crate) struct RelayArgs {
     #[arg(
         long,
         env = "GGROK_PER_ADDRESS",
-        default_value_t = 3072,
+        default_value_t = 1024,
         value_name = "COUNT"
     )]
     per_address: usize,

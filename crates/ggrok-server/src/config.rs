@@ -75,7 +75,7 @@ impl Config {
             settling_time: Duration::from_secs(5),
             connections: 4096,
             calls: 4096,
-            per_address: 3072,
+            per_address: 1024,
             body_pace: Duration::from_secs(60),
             tunnels: 10_000,
             tunnels_of_one: 10_000,

@@ -19,7 +19,15 @@ use crate::visitor::Door;
 pub async fn tunnels(tier: Tier) -> Findings {
     let directory = tempfile::tempdir().unwrap();
     let origin = Origin::start(Ledger::default()).await;
-    let flags = ["--log", "warn", "--idle-timeout", "95s"];
+    // All visitors come from one address.
+    let flags = [
+        "--log",
+        "warn",
+        "--idle-timeout",
+        "95s",
+        "--per-address",
+        "10000",
+    ];
     let relay = RelayProgram::start(&directory, &flags).await;
     let (tunnels, seconds) = (200, 20);
     let mut clients = JoinSet::new();
