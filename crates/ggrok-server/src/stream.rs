@@ -1,7 +1,10 @@
 //! A visitor's socket, which tells that the visitor has left also while nobody reads from it.
 
+mod last;
+
+use std::future::poll_fn;
 use std::io::{self, IoSlice};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -9,33 +12,60 @@ use std::time::Duration;
 use ggrok_protocol::poll_write_pieces;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::tcp::OwnedReadHalf;
 use tokio::time::{sleep, timeout};
+
+pub(crate) use self::last::Last;
+use self::last::Sender;
 
 /// A visitor's socket. Dropping it closes the connection.
 pub(crate) struct VisitorStream {
     from: Arc<OwnedReadHalf>,
-    to: OwnedWriteHalf,
+    to: Sender,
 }
 
 /// Knows when the visitor of a socket leaves.
-pub(crate) struct Departure(Arc<OwnedReadHalf>);
+pub(crate) struct Departure {
+    from: Arc<OwnedReadHalf>,
+    last: Last,
+}
 
 /// Takes a visitor's socket over.
 pub(crate) fn watched(stream: TcpStream) -> (VisitorStream, Departure) {
     let (from, to) = stream.into_split();
-    let from = Arc::new(from);
-    let departure = Departure(Arc::clone(&from));
+    let (from, last) = (Arc::new(from), Last::default());
+    let departure = Departure {
+        from: Arc::clone(&from),
+        last: last.clone(),
+    };
+    let to = Sender::new(to, last);
     (VisitorStream { from, to }, departure)
 }
 
 impl Departure {
+    /// Where it is to be noted that the visitor asks nothing more.
+    pub(crate) const fn last(&self) -> &Last {
+        &self.last
+    }
+
     /// Waits until the visitor has closed its sending half, or the connection is broken. That is seen
     /// behind bytes that the system holds for us, but not behind those for which it has no room: they
     /// come first. Cancel-safe.
+    ///
+    /// Each time that it is asked it lets out what was held back of the last answer, so it has to be asked
+    /// behind whoever writes.
     pub(crate) async fn wait(&self) {
+        let mut leaving = pin!(self.leaving());
+        poll_fn(|cx| {
+            self.last.let_out((*self.from).as_ref());
+            leaving.as_mut().poll(cx)
+        })
+        .await;
+    }
+
+    async fn leaving(&self) {
         // While bytes lie unread, a wait for the next event ends at once.
-        while let Ok(ready) = self.0.ready(Interest::READABLE).await
+        while let Ok(ready) = self.from.ready(Interest::READABLE).await
             && !ready.is_read_closed()
         {
             sleep(ROUND).await;
@@ -46,7 +76,7 @@ impl Departure {
     /// else throw the answer away unread (RFC 9112, section 9.6). Each pause may last for `quiet`.
     /// What became another protocol's is let alone.
     pub(crate) async fn linger(self, quiet: Duration) {
-        let Some(mut from) = Arc::into_inner(self.0) else {
+        let Some(mut from) = Arc::into_inner(self.from) else {
             return;
         };
         let reading = async {

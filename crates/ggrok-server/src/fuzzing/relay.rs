@@ -13,6 +13,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
+use crate::stream::Last;
 use crate::visitor::{PausingStream, http1};
 use crate::{Access, Config, Relay, pages};
 
@@ -86,7 +87,8 @@ impl Stage {
         let (app, pages) = (Arc::clone(&self.app), self.pages.clone());
         let draining = self.draining.clone();
         let near = PausingStream::new(near);
-        let serving = http1::until_end(near, pending(), peer, app, pages, draining);
+        let last = Last::default();
+        let serving = http1::until_end(near, pending(), last, peer, app, pages, draining);
         self.connections.spawn(serving.map(drop));
         far
     }

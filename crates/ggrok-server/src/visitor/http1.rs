@@ -4,11 +4,10 @@ use std::convert::Infallible;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::Router;
 use axum::body::{Body, HttpBody};
-use http::header::CONNECTION;
+use http::header::{CONNECTION, UPGRADE};
 use http::{HeaderValue, Request, StatusCode};
 use hyper::body::Incoming;
 use hyper::rt::{Read, Write};
@@ -26,7 +25,7 @@ use super::{LAST_WORDS, QUIET, answer};
 use crate::Config;
 use crate::app::App;
 use crate::peer::Peer;
-use crate::stream::{Departure, VisitorStream};
+use crate::stream::{Departure, Last, VisitorStream};
 
 /// Serves a visitor's connection until it ends, and lets its last answer arrive.
 pub(super) async fn serve(
@@ -38,7 +37,8 @@ pub(super) async fn serve(
     draining: CancellationToken,
 ) {
     let stopping = draining.clone();
-    if until_end(stream, departure.wait(), peer, app, pages, draining).await {
+    let last = departure.last().clone();
+    if until_end(stream, departure.wait(), last, peer, app, pages, draining).await {
         return;
     }
     let quiet = if stopping.is_cancelled() {
@@ -50,17 +50,17 @@ pub(super) async fn serve(
 }
 
 /// Serves a visitor's connection until its end or until `departure` is done. Returns whether the visitor
-/// has said that it sends no more, and has been answered.
+/// has said that it sends no more, which is noted as `last`, and has been answered.
 pub(crate) async fn until_end(
     stream: PausingStream<impl AsyncRead + AsyncWrite + Unpin + Send + 'static>,
     departure: impl Future<Output = ()>,
+    last: Last,
     peer: Peer,
     app: Arc<App>,
     pages: Router,
     draining: CancellationToken,
 ) -> bool {
-    let has_asked_last = Arc::new(AtomicBool::new(false));
-    let (asks, pause) = (Arc::clone(&has_asked_last), stream.pause().clone());
+    let (asks, pause) = (last.clone(), stream.pause().clone());
     let builder = builder(&app.config, &pause);
     let mut stream = TimeoutStream::new(stream);
     // A visitor who takes nothing of its answer holds memory and a place.
@@ -69,7 +69,7 @@ pub(crate) async fn until_end(
     let asking = peer.clone();
     let service = service_fn(move |request| {
         begun.end();
-        asks.store(is_last(&request), Ordering::Relaxed);
+        asks.note(is_last(&request));
         let (app, pages, peer) = (Arc::clone(&app), pages.clone(), asking.clone());
         let stopping = stopping.clone();
         // In a box: hyper keeps the room of this future for as long as it serves, and moves it.
@@ -93,7 +93,7 @@ pub(crate) async fn until_end(
         tracing::debug!(%peer, %error, "a visitor's connection failed");
         return false;
     }
-    has_asked_last.load(Ordering::Relaxed)
+    last.is_noted()
 }
 
 /// Serves a connection, and takes it from hyper for as long as its visitor pauses.
@@ -164,12 +164,14 @@ fn builder(config: &Config, pause: &Pause) -> Builder {
     builder
 }
 
-/// Whether nothing comes behind a request: its visitor asks to close (RFC 9112, section 9.6), and it has no
-/// body.
+/// Whether nothing comes behind a request: its visitor asks to close (RFC 9112, section 9.6) and for no other
+/// protocol, and it has no body.
 fn is_last<B: HttpBody>(request: &Request<B>) -> bool {
-    let connection = request.headers().get_all(CONNECTION).iter();
+    let headers = request.headers();
+    let connection = headers.get_all(CONNECTION).iter();
     let mut options = connection.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
     options.any(|option| option.trim_ascii().eq_ignore_ascii_case(b"close"))
+        && !headers.contains_key(UPGRADE)
         && request.body().is_end_stream()
 }
 
