@@ -34,6 +34,22 @@ async fn shows_each_piece_of_a_response_before_the_next_is_there() {
 }
 
 #[tokio::test]
+async fn shows_each_piece_also_to_a_visitor_who_asked_to_close() {
+    let wires = Wires::start().await;
+    let get = "GET /events HTTP/1.1\r\nHOST\r\nConnection: close\r\n\r\n";
+    let (mut visitor, mut local, _) = wires.call(get).await;
+    local.send(CHUNKED).await;
+    visitor.head().await;
+    for number in 0..5 {
+        let event = format!("data: {number}\n\n").into_bytes();
+        local.send_chunk(&event).await;
+        assert_eq!(visitor.chunks(event.len()).await, event);
+    }
+    local.send("0\r\n\r\n").await;
+    assert_eq!(visitor.rest().await, b"0\r\n\r\n");
+}
+
+#[tokio::test]
 async fn shows_each_piece_of_a_request_before_the_next_is_there() {
     let wires = Wires::start().await;
     let post = "POST / HTTP/1.1\r\nHOST\r\nTransfer-Encoding: chunked\r\n\r\n";
