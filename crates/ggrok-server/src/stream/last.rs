@@ -5,7 +5,7 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use tokio::io::AsyncWrite;
 use tokio::net::TcpStream;
@@ -64,7 +64,7 @@ impl AsyncWrite for Sender {
     ) -> Poll<io::Result<usize>> {
         if self.last.is_noted() && bytes.len() <= LITTLE {
             self.last.0.is_held.store(true, Ordering::Relaxed);
-            return system::poll_hold(&mut self.to, cx, bytes);
+            return poll_hold(self.to.as_ref(), cx, bytes);
         }
         Pin::new(&mut self.to).poll_write(cx, bytes)
     }
@@ -92,32 +92,28 @@ impl AsyncWrite for Sender {
     }
 }
 
+/// Writes what the system is to send with what follows.
+fn poll_hold(stream: &TcpStream, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    loop {
+        ready!(stream.poll_write_ready(cx))?;
+        match system::try_hold(stream, bytes) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            written => return Poll::Ready(written),
+        }
+    }
+}
+
 #[cfg(target_os = "linux")]
 mod system {
     use std::io;
-    use std::task::{Context, Poll, ready};
 
     use rustix::net::{SendFlags, send, sockopt};
     use tokio::io::Interest;
     use tokio::net::TcpStream;
-    use tokio::net::tcp::OwnedWriteHalf;
 
-    /// Writes what the system is to send with what follows.
-    pub(super) fn poll_hold(
-        to: &mut OwnedWriteHalf,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let stream: &TcpStream = to.as_ref();
+    pub(super) fn try_hold(stream: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
         let flags = SendFlags::MORE | SendFlags::NOSIGNAL;
-        loop {
-            ready!(stream.poll_write_ready(cx))?;
-            let sent = stream.try_io(Interest::WRITABLE, || Ok(send(stream, bytes, flags)?));
-            match sent {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                sent => return Poll::Ready(sent),
-            }
-        }
+        stream.try_io(Interest::WRITABLE, || Ok(send(stream, bytes, flags)?))
     }
 
     pub(super) fn let_out(stream: &TcpStream) {
@@ -131,19 +127,11 @@ mod system {
 #[cfg(not(target_os = "linux"))]
 mod system {
     use std::io;
-    use std::pin::Pin;
-    use std::task::{Context, Poll};
 
-    use tokio::io::AsyncWrite;
     use tokio::net::TcpStream;
-    use tokio::net::tcp::OwnedWriteHalf;
 
-    pub(super) fn poll_hold(
-        to: &mut OwnedWriteHalf,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(to).poll_write(cx, bytes)
+    pub(super) fn try_hold(stream: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
+        stream.try_write(bytes)
     }
 
     pub(super) const fn let_out(_: &TcpStream) {}

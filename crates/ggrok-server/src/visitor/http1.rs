@@ -83,6 +83,7 @@ pub(crate) async fn until_end(
         })
     });
     let ended = tokio::select! {
+        // The departure comes behind whoever writes: see [`Departure::wait`].
         biased;
         ended = with_pauses(&builder, Box::pin(stream), service, &pause, &draining) => ended,
         // hyper would see it no sooner than somebody reads on in the request's body.
