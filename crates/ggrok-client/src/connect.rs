@@ -6,6 +6,7 @@ mod refusal;
 use std::time::Duration;
 
 use ggrok_protocol::{Dialect, RULES_HEADER, Rules};
+use ggrok_websocket::WebSocket;
 use http::header::{AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Response, Uri};
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -17,7 +18,6 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
-use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Error;
 use tokio_tungstenite::tungstenite::client::ClientRequestBuilder;
 use tokio_tungstenite::tungstenite::error::ProtocolError;
@@ -25,7 +25,6 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_util::either::Either;
 use tower_service::Service;
 
-use crate::socket::Socket;
 use crate::{Config, ConnectError, RelayAddress, reached, tls};
 
 /// The connection to a relay, in the clear or encrypted.
@@ -33,7 +32,7 @@ pub(crate) type Stream = Either<TcpStream, TlsStream<TcpStream>>;
 
 /// A client that was let in.
 pub(crate) struct Registered {
-    pub(crate) socket: Socket<Stream>,
+    pub(crate) socket: WebSocket<Stream>,
     pub(crate) dialect: Dialect,
     /// Where visitors reach it.
     pub(crate) url: String,
@@ -78,7 +77,7 @@ impl Connector {
         self.check_receipt(answer.headers())?;
         let chosen = answer.headers().get(SEC_WEBSOCKET_PROTOCOL);
         Ok(Registered {
-            socket: Socket::new(socket),
+            socket,
             dialect: Dialect::chosen(chosen, self.config.claim.original()),
             url: reached::url(&self.config, answer.headers())?,
         })
@@ -207,7 +206,7 @@ impl Dialler {
 }
 
 /// A WebSocket, and the answer that opened it.
-type Handshake = (WebSocketStream<Stream>, Response<Option<Vec<u8>>>);
+type Handshake = (WebSocket<Stream>, Response<Option<Vec<u8>>>);
 
 /// What went wrong before the handshake, or in it.
 enum Failure {

@@ -22,7 +22,6 @@ mod remote;
 mod run;
 mod serve;
 mod shares;
-mod socket;
 mod tasks;
 mod tls;
 mod upgrade;

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use axum::extract::ws::rejection::WebSocketUpgradeRejection;
-use axum::extract::{FromRequestParts, Request, State, WebSocketUpgrade};
+use axum::extract::{Request, State};
 use axum::response::Response;
-use ggrok_protocol::{ADDRESS_HEADER, Dialect, Ending, RULES_HEADER, Rules, Session, open};
+use futures_util::TryStreamExt;
+use ggrok_protocol::{ADDRESS_HEADER, Ending, RULES_HEADER, Rules, Session, Transport, open};
 use http::header::{ACCEPT, HeaderValue, ORIGIN};
 use http::request::Parts;
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
@@ -18,10 +19,10 @@ use crate::claim::Claim;
 use crate::error::RelayError;
 use crate::event::Event;
 use crate::gate::Door;
+use crate::handshake::{Handshake, Opening};
 use crate::metrics::Desk;
 use crate::registry::{NotInserted, Registration, Registry};
 use crate::seen::Seen;
-use crate::socket::Socket;
 use crate::tunnel::Registered;
 use crate::visitor::peer;
 
@@ -37,13 +38,13 @@ pub(crate) async fn mirror(State(app): State<Arc<App>>, request: Request) -> Res
 
 async fn answer(
     app: &Arc<App>,
-    request: Request,
+    mut request: Request,
     claim: impl Fn(&App, &Parts) -> Result<Claim, RelayError>,
 ) -> Response {
+    let handshake = Handshake::of(&mut request);
     let (mut head, _) = request.into_parts();
     let accept = head.headers.get(ACCEPT).cloned();
-    let upgrade = WebSocketUpgrade::from_request_parts(&mut head, &()).await;
-    admit(app, &mut head, upgrade, claim)
+    admit(app, &mut head, handshake, claim)
         .await
         .unwrap_or_else(|error| {
             let peer = peer(&head.extensions).map(tracing::field::display);
@@ -58,7 +59,7 @@ async fn answer(
 async fn admit(
     app: &Arc<App>,
     head: &mut Parts,
-    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+    handshake: Option<Handshake>,
     claim: impl Fn(&App, &Parts) -> Result<Claim, RelayError>,
 ) -> Result<Response, RelayError> {
     if app.stop.is_cancelled() {
@@ -72,12 +73,8 @@ async fn admit(
     let claim = claim(app, head)?;
     claim.check(&grant, app.config.domain.as_ref())?;
     let (rules, receipt) = rules(head)?;
-    let upgrade = upgrade.map_err(|_| RelayError::NotWebSocket)?;
-    let offers = Dialect::ALL
-        .iter()
-        .filter_map(|dialect| dialect.subprotocol());
-    let upgrade = upgrade.protocols(offers);
-    let dialect = Dialect::chosen(upgrade.selected_protocol(), claim.original());
+    let mut handshake = handshake.ok_or(RelayError::NotWebSocket)?;
+    let dialect = handshake.choose(head, claim.original());
     let (line, session) = open(dialect, app.config.limits);
     let address = claim.address(&head.extensions);
     let registered = Registered {
@@ -92,14 +89,18 @@ async fn admit(
     app.registry
         .check(&registered.places, registered.grant.owner())?;
     let seat = Seat::of(Tunnel::new(line, registered), &app.registry)?;
-    let mut response = keep(app, upgrade, seat, session);
+    let Handshake {
+        mut answer,
+        opening,
+    } = handshake;
+    keep(app, opening, seat, session);
     if let Some(address) = address {
-        response.headers_mut().insert(ADDRESS_HEADER, address);
+        answer.headers_mut().insert(ADDRESS_HEADER, address);
     }
     if let Some(receipt) = receipt {
-        response.headers_mut().insert(RULES_HEADER, receipt);
+        answer.headers_mut().insert(RULES_HEADER, receipt);
     }
-    Ok(response)
+    Ok(answer)
 }
 
 /// The rules that a client gives, and the receipt by which it knows that they are kept. Rules that are
@@ -116,8 +117,8 @@ fn rules(head: &Parts) -> Result<(Option<Rules>, Option<HeaderValue>), RelayErro
     }
 }
 
-/// Answers a handshake, and keeps the tunnel from then on.
-fn keep(app: &Arc<App>, upgrade: WebSocketUpgrade, seat: Seat, session: Session) -> Response {
+/// Keeps a tunnel from the answer of its handshake on.
+fn keep(app: &Arc<App>, opening: Opening, seat: Seat, session: Session) {
     let tunnel = seat.tunnel.clone();
     let Registered {
         places,
@@ -130,41 +131,45 @@ fn keep(app: &Arc<App>, upgrade: WebSocketUpgrade, seat: Seat, session: Session)
     let peer = peer.map(tracing::field::display);
     let span = tracing::info_span!("tunnel", place, %dialect, peer);
     let limit = app.config.limits.response_message(*dialect);
+    let config = WebSocketConfig::default()
+        .read_buffer_size(READ_BUFFER)
+        .max_message_size(Some(limit))
+        .max_frame_size(Some(limit));
     let seen = seen.clone();
     // Not the app itself, which ends when its last user drops it: these outlive that for a moment.
     let (observer, registry) = (Arc::clone(&app.observer), app.registry.clone());
     let (owned, stop) = (app.tunnels.token(), app.stop.clone());
     let metrics = app.config.metrics.clone();
-    upgrade
-        .read_buffer_size(READ_BUFFER)
-        .max_message_size(limit)
-        .max_frame_size(limit)
-        .on_upgrade(move |socket| {
-            let keeping = async move {
-                let socket = Socket::new(socket, seen);
-                match seat.take(&registry) {
-                    Ok(registration) => {
-                        tracing::info!("a client registered");
-                        let _counted = metrics.tunnel(tunnel.dialect());
-                        observer(Event::Connected(tunnel.clone()));
-                        run(session, socket, &tunnel, &stop).await;
-                        drop(registration);
-                        observer(Event::Disconnected(tunnel));
-                    }
-                    // Others were faster, after this one had been let in.
-                    Err(why) => {
-                        tunnel.end(why.ending());
-                        run(session, socket, &tunnel, &stop).await;
-                    }
-                }
-                drop(owned);
-            };
-            keeping.instrument(span)
-        })
+    let keeping = async move {
+        let socket = match opening.wait(config).await {
+            Ok(socket) => socket.inspect_ok(move |_| seen.note()),
+            Err(error) => {
+                tracing::debug!(%error, "a client left during its handshake");
+                return;
+            }
+        };
+        match seat.take(&registry) {
+            Ok(registration) => {
+                tracing::info!("a client registered");
+                let _counted = metrics.tunnel(tunnel.dialect());
+                observer(Event::Connected(tunnel.clone()));
+                run(session, socket, &tunnel, &stop).await;
+                drop(registration);
+                observer(Event::Disconnected(tunnel));
+            }
+            // Others were faster, after this one had been let in.
+            Err(why) => {
+                tunnel.end(why.ending());
+                run(session, socket, &tunnel, &stop).await;
+            }
+        }
+        drop(owned);
+    };
+    tokio::spawn(keeping.instrument(span));
 }
 
 /// Runs a session until it ends, or its grant, or the relay.
-async fn run(session: Session, socket: Socket, tunnel: &Tunnel, stop: &CancellationToken) {
+async fn run(session: Session, socket: impl Transport, tunnel: &Tunnel, stop: &CancellationToken) {
     let closing = async {
         let why = tokio::select! {
             () = tunnel.grant().ended() => Ending::Revoked,

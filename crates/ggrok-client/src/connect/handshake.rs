@@ -4,13 +4,14 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use ggrok_websocket::WebSocket;
 use http::Response;
 use httparse::{EMPTY_HEADER, Status};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_tungstenite::client_async_with_config;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::error::{Error, ProtocolError};
-use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
-use tokio_tungstenite::{WebSocketStream, client_async_with_config};
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 
 /// Asks for a WebSocket on a stream, and returns it with the answer that opened it.
 ///
@@ -21,7 +22,7 @@ pub(super) async fn open<S>(
     request: impl IntoClientRequest + Unpin,
     stream: S,
     config: WebSocketConfig,
-) -> Result<(WebSocketStream<S>, Response<Option<Vec<u8>>>), Error>
+) -> Result<(WebSocket<S>, Response<Option<Vec<u8>>>), Error>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -30,11 +31,7 @@ where
     let (socket, answer) = opening.await?;
     let Heard { stream, mut heard } = socket.into_inner();
     let left = heard.split_off(length_of_head(&heard)?);
-    let socket = if left.is_empty() {
-        WebSocketStream::from_raw_socket(stream, Role::Client, Some(config)).await
-    } else {
-        WebSocketStream::from_partially_read(stream, left, Role::Client, Some(config)).await
-    };
+    let socket = WebSocket::of_client(stream, left, config).await;
     Ok((socket, answer))
 }
 
@@ -96,11 +93,11 @@ mod tests {
     use std::task::{Context, Poll};
 
     use futures_util::StreamExt;
+    use ggrok_protocol::Message;
     use tokio::io::{
         AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader, DuplexStream, ReadBuf,
         duplex,
     };
-    use tokio_tungstenite::tungstenite::Message;
     use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
     use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 
@@ -151,7 +148,7 @@ mod tests {
             let messages: Vec<_> = socket.take(3).map(Result::unwrap).collect().await;
             assert_eq!(
                 messages,
-                [1_u8, 2, 3].map(|byte| Message::binary(vec![byte]))
+                [1_u8, 2, 3].map(|byte| Message::Binary(vec![byte].into()))
             );
         }
     }
@@ -201,7 +198,8 @@ mod tests {
         far.write_all(&message.repeat(200)).await.unwrap();
         let before = reads.load(Ordering::Relaxed);
         let held: Vec<_> = socket.take(200).map(Result::unwrap).collect().await;
-        assert!(held.iter().all(|message| message.len() == 768));
+        let whole = Message::Binary(vec![b'x'; 768].into());
+        assert!(held.iter().all(|message| *message == whole));
         // 10 of 16 KiB would do; some of them are spent on what is left of a buffer.
         let reads = reads.load(Ordering::Relaxed) - before;
         assert!(reads <= 25, "{reads} reads");
