@@ -79,6 +79,7 @@ fn write(message: Message) -> tungstenite::Message {
     match message {
         Message::Text(bytes) => tungstenite::Message::Text(Utf8Bytes::try_from(bytes).unwrap()),
         Message::Binary(bytes) => tungstenite::Message::Binary(bytes),
+        Message::Parts(parts) => tungstenite::Message::Binary(parts.concat().into()),
         Message::Ping => tungstenite::Message::Ping(Default::default()),
         Message::Pong => tungstenite::Message::Pong(Default::default()),
         Message::Close(ending) => tungstenite::Message::Close(Some(CloseFrame {

@@ -12,6 +12,9 @@ pub enum Message {
     Text(Bytes),
     /// A binary message.
     Binary(Bytes),
+    /// A binary message in two parts, which saves its sender a copy. It arrives as
+    /// [`Message::Binary`].
+    Parts([Bytes; 2]),
     /// A ping. The transport answers those that it reads.
     Ping,
     /// A pong.

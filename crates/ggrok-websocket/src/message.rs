@@ -6,6 +6,7 @@ use bytes::Bytes;
 use ggrok_protocol::{Ending, Message, TransportError};
 use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::Data;
 use tokio_tungstenite::tungstenite::{self, Error, Utf8Bytes};
 
 pub(crate) fn read(message: tungstenite::Message) -> Message {
@@ -22,19 +23,27 @@ pub(crate) fn read(message: tungstenite::Message) -> Message {
     }
 }
 
-pub(crate) fn write(message: Message) -> Result<tungstenite::Message, TransportError> {
-    Ok(match message {
-        Message::Text(bytes) => tungstenite::Message::Text(
-            Utf8Bytes::try_from(bytes).map_err(|error| lost(io::Error::other(error)))?,
-        ),
-        Message::Binary(bytes) => tungstenite::Message::Binary(bytes),
+/// What is sent, and by whom.
+pub(crate) enum Outbound {
+    /// By us: the payload in its parts.
+    Data(Data, [Bytes; 2]),
+    /// By the library.
+    Control(tungstenite::Message),
+}
+
+pub(crate) fn write(message: Message) -> Outbound {
+    let control = match message {
+        Message::Text(text) => return Outbound::Data(Data::Text, [text, Bytes::new()]),
+        Message::Binary(bytes) => return Outbound::Data(Data::Binary, [bytes, Bytes::new()]),
+        Message::Parts(parts) => return Outbound::Data(Data::Binary, parts),
         Message::Ping => tungstenite::Message::Ping(Bytes::new()),
         Message::Pong => tungstenite::Message::Pong(Bytes::new()),
         Message::Close(ending) => tungstenite::Message::Close(Some(CloseFrame {
             code: ending.code().into(),
             reason: Utf8Bytes::from_static(ending.reason()),
         })),
-    })
+    };
+    Outbound::Control(control)
 }
 
 pub(crate) fn error(error: Error) -> TransportError {

@@ -203,6 +203,7 @@ impl Desk {
         self.pulse.heard();
         match message? {
             Message::Text(request) | Message::Binary(request) => self.take_request(&request)?,
+            Message::Parts(request) => self.take_request(&request.concat())?,
             // One that pings is one that will go on pinging, and ours do so often enough. Of a
             // mirror's server nobody knows how often.
             Message::Ping if self.codec == Codec::Ggrok => self.pulse.demand(),

@@ -234,6 +234,7 @@ impl Desk {
         }
         match message? {
             Message::Text(answer) | Message::Binary(answer) => self.answer(&answer)?,
+            Message::Parts(answer) => self.answer(&answer.concat())?,
             Message::Ping | Message::Pong => {}
             Message::Close(ending) => return Ok(Some(ending)),
         }

@@ -41,7 +41,7 @@ pub(crate) fn frames(body: &Bytes) -> [Operation; 4] {
         body: Bytes::from(vec![b' '; DATA]),
         end: false,
     };
-    let (head_message, data_message) = (head.encode(), data.encode());
+    let [head_message, data_message] = [&head, &data].map(|frame| frame.encode().concat().into());
     let decode = |message: &Bytes| Frame::decode(message.clone()).expect("ours");
     [
         Operation::new("v2: encode head frame", move || head.encode()),

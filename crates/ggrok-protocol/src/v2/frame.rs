@@ -49,44 +49,44 @@ const END: u8 = 1;
 const HEADER: usize = 6;
 
 impl Frame {
-    /// Writes the frame. A body is copied once, behind its header.
-    pub(crate) fn encode(&self) -> Bytes {
-        match self {
+    /// Writes the frame in two parts, of which the second is the body where that is large: a small one is
+    /// copied behind its header.
+    pub(crate) fn encode(&self) -> [Bytes; 2] {
+        let (out, behind) = match self {
             Self::Head {
                 call,
                 head,
                 body,
                 end,
             } => {
-                let mut out = header(HEAD, *end, *call, 4 + head.len() + body.len());
+                let (along, behind) = apart(body);
+                let mut out = header(HEAD, *end, *call, 4 + head.len() + along.len());
                 // A head is far below 4 GiB: the message's limit is.
                 out.put_u32(u32::try_from(head.len()).unwrap_or(u32::MAX));
                 out.put_slice(head);
-                out.put_slice(body);
-                out.freeze()
+                out.put_slice(along);
+                (out, behind)
             }
             Self::Data { call, body, end } => {
-                let mut out = header(DATA, *end, *call, body.len());
-                out.put_slice(body);
-                out.freeze()
+                let (along, behind) = apart(body);
+                let mut out = header(DATA, *end, *call, along.len());
+                out.put_slice(along);
+                (out, behind)
             }
-            Self::Trailers { call, fields } => {
-                let mut out = header(TRAILERS, true, *call, fields.len());
-                out.put_slice(fields);
-                out.freeze()
-            }
+            Self::Trailers { call, fields } => (header(TRAILERS, true, *call, 0), fields.clone()),
             Self::Window { call, credit } => {
                 let mut out = header(WINDOW, false, *call, 4);
                 out.put_u32(*credit);
-                out.freeze()
+                (out, Bytes::new())
             }
             Self::Reset { call, code } => {
                 let mut out = header(RESET, false, *call, 2);
                 out.put_u16(code.number());
-                out.freeze()
+                (out, Bytes::new())
             }
-            Self::GoAway => header(GO_AWAY, false, CallId::NONE, 0).freeze(),
-        }
+            Self::GoAway => (header(GO_AWAY, false, CallId::NONE, 0), Bytes::new()),
+        };
+        [out.freeze(), behind]
     }
 
     /// Reads a frame; nothing where its kind is not known. Payloads are slices of the message.
@@ -141,6 +141,18 @@ fn header(kind: u8, end: bool, call: CallId, payload: usize) -> BytesMut {
     out
 }
 
+/// What of a body is copied behind its header, and what goes out as it is.
+fn apart(body: &Bytes) -> (&[u8], Bytes) {
+    if body.len() < LARGE {
+        (body, Bytes::new())
+    } else {
+        (&[], body.clone())
+    }
+}
+
+/// Bytes of a body that is not copied.
+const LARGE: usize = 1 << 10;
+
 fn split_head(mut payload: Bytes) -> Result<(Bytes, Bytes), NoFrame> {
     let length = u32::from_be_bytes(*payload.first_chunk().ok_or(NoFrame)?) as usize;
     let mut head = payload.split_off(4);
@@ -156,7 +168,7 @@ mod tests {
     use bytes::Bytes;
     use proptest::prelude::*;
 
-    use super::{CallId, Frame, NoFrame, ResetCode};
+    use super::{CallId, Frame, LARGE, NoFrame, ResetCode};
 
     fn any_frame() -> impl Strategy<Value = Frame> {
         let call = any::<u32>().prop_map(CallId::new);
@@ -188,7 +200,7 @@ mod tests {
     proptest! {
         #[test]
         fn reads_every_frame_that_it_writes(frame in any_frame()) {
-            prop_assert_eq!(Frame::decode(frame.encode()), Ok(Some(frame)));
+            prop_assert_eq!(Frame::decode(frame.encode().concat().into()), Ok(Some(frame)));
         }
 
         #[test]
@@ -206,15 +218,44 @@ mod tests {
             end: true,
         };
         assert_eq!(
-            &frame.encode()[..],
+            frame.encode().concat(),
             b"\x01\x01\x01\x02\x03\x04\0\0\0\x02{}hi"
         );
         let reset = Frame::Reset {
             call: CallId::new(7),
             code: ResetCode::Refused,
         };
-        assert_eq!(&reset.encode()[..], b"\x05\0\0\0\0\x07\0\x03");
-        assert_eq!(&Frame::GoAway.encode()[..], b"\x06\0\0\0\0\0");
+        assert_eq!(reset.encode().concat(), b"\x05\0\0\0\0\x07\0\x03");
+        assert_eq!(Frame::GoAway.encode().concat(), b"\x06\0\0\0\0\0");
+    }
+
+    #[test]
+    fn copies_small_bodies_alone() {
+        for (length, is_copied) in [(0, true), (LARGE - 1, true), (LARGE, false)] {
+            let (call, body) = (CallId::new(1), Bytes::from(vec![7; length]));
+            let head = Frame::Head {
+                call,
+                head: Bytes::from_static(b"{}"),
+                body: body.clone(),
+                end: false,
+            };
+            let data = Frame::Data {
+                call,
+                body: body.clone(),
+                end: true,
+            };
+            for frame in [head, data] {
+                let parts = frame.encode();
+                let behind = if is_copied {
+                    Bytes::new()
+                } else {
+                    body.clone()
+                };
+                assert_eq!(parts[1], behind);
+                assert!(is_copied || parts[1].as_ptr() == body.as_ptr());
+                assert_eq!(Frame::decode(parts.concat().into()), Ok(Some(frame)));
+            }
+        }
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::{Ending, Message, SessionError, TransportError};
 /// Where frames are put. Clones are the same outbox.
 #[derive(Clone, Debug)]
 pub(crate) struct Outbox {
-    data: mpsc::Sender<Bytes>,
+    data: mpsc::Sender<[Bytes; 2]>,
     control: Arc<Control>,
 }
 
@@ -110,7 +110,7 @@ impl Outbox {
 
 /// A place in the queue of data.
 #[derive(Debug)]
-pub(crate) struct Place<'a>(mpsc::Permit<'a, Bytes>);
+pub(crate) struct Place<'a>(mpsc::Permit<'a, [Bytes; 2]>);
 
 impl Place<'_> {
     pub(crate) fn put(self, frame: &Frame) {
@@ -124,7 +124,7 @@ pub(crate) struct SessionEnded;
 
 /// Writes what the outbox is given.
 pub(crate) struct Writer {
-    queued: mpsc::Receiver<Bytes>,
+    queued: mpsc::Receiver<[Bytes; 2]>,
     control: Arc<Control>,
 }
 
@@ -151,7 +151,7 @@ impl Writer {
     async fn batch(
         &mut self,
         sink: &mut (impl Sink<Message, Error = TransportError> + Unpin),
-        mut next: Option<Bytes>,
+        mut next: Option<[Bytes; 2]>,
     ) -> Result<bool, TransportError> {
         let mut bytes = 0;
         let closed = loop {
@@ -166,8 +166,8 @@ impl Writer {
             let Some(frame) = next.take() else {
                 break false;
             };
-            bytes += frame.len();
-            sink.feed(Message::Binary(frame)).await?;
+            bytes += frame.iter().map(Bytes::len).sum::<usize>();
+            sink.feed(Message::Parts(frame)).await?;
             if bytes < BATCH {
                 next = self.queued.try_recv().ok();
             }
@@ -179,7 +179,7 @@ impl Writer {
 
 impl Waiting {
     fn messages(&self) -> impl Iterator<Item = Message> {
-        let frame = |frame: Frame| Message::Binary(frame.encode());
+        let frame = |frame: Frame| Message::Parts(frame.encode());
         let resets = self.resets.iter();
         let resets = resets.map(|&(call, code)| Frame::Reset { call, code });
         let credits = self.credits.iter();

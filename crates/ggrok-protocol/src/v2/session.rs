@@ -135,6 +135,7 @@ impl Reader {
         self.pulse.heard();
         match message? {
             Message::Binary(frame) => self.take(frame)?,
+            Message::Parts(frame) => self.take(frame.concat().into())?,
             Message::Text(_) => return Err(SessionError::NoFrame),
             Message::Ping | Message::Pong => {}
             Message::Close(ending) => return Ok(Some(ending)),

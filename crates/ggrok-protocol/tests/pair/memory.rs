@@ -53,6 +53,10 @@ impl Sink<Message> for End {
     }
 
     fn start_send(mut self: Pin<&mut Self>, message: Message) -> Result<(), TransportError> {
+        let message = match message {
+            Message::Parts(parts) => Message::Binary(parts.concat().into()),
+            message => message,
+        };
         self.out.start_send_unpin(message).map_err(lost)
     }
 

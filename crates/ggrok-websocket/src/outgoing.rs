@@ -1,0 +1,181 @@
+//! What goes out: whole frames, in their order.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use ggrok_protocol::poll_write_pieces;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_tungstenite::tungstenite;
+use tokio_tungstenite::tungstenite::protocol::frame::FrameHeader;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
+
+use crate::mask::put_masked;
+
+/// The stream beneath the library's WebSocket, and what waits to be written to it.
+///
+/// The library copies each message into one buffer, and moves there what a write has left over. So data
+/// are put here past it: a large piece as it is, or masked while it is copied. What the library itself
+/// sends comes by way of [`AsyncWrite`], and takes its place behind them: a frame never begins within
+/// another one.
+pub(crate) struct Outgoing<S> {
+    stream: S,
+    /// Whether frames are masked, as a client has to (RFC 6455, section 5.3).
+    masks: bool,
+    waiting: Pieces,
+    /// How much of what the library has to write waits here already.
+    taken: usize,
+}
+
+impl<S> Outgoing<S> {
+    pub(crate) fn new(stream: S, masks: bool) -> Self {
+        let waiting = Pieces::default();
+        Self {
+            stream,
+            masks,
+            waiting,
+            taken: 0,
+        }
+    }
+
+    /// The bytes that wait.
+    pub(crate) fn len(&self) -> usize {
+        self.waiting.remaining()
+    }
+
+    /// Puts a message behind what waits, as one frame. A flush is what sends it.
+    pub(crate) fn put(&mut self, kind: Data, parts: [Bytes; 2]) -> Result<(), tungstenite::Error> {
+        let length: usize = parts.iter().map(Bytes::len).sum();
+        let mask = self.masks.then(rand::random);
+        let header = FrameHeader {
+            opcode: OpCode::Data(kind),
+            mask,
+            ..FrameHeader::default()
+        };
+        let last = &mut self.waiting.last;
+        header.format(length as u64, &mut last.writer())?;
+        match mask {
+            Some(mask) => put_masked(last, &parts, mask),
+            None => parts.into_iter().for_each(|part| self.waiting.put(part)),
+        }
+        Ok(())
+    }
+}
+
+impl<S: AsyncWrite + Unpin> Outgoing<S> {
+    fn poll_write_out(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.waiting.has_remaining() {
+            let mut slices = [IoSlice::new(&[]); SLICES];
+            let filled = self.waiting.chunks_vectored(&mut slices);
+            let stream = Pin::new(&mut self.stream);
+            match ready!(poll_write_pieces(stream, cx, &slices[..filled]))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                written => self.waiting.advance(written),
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Outgoing<S> {
+    /// Writes what the library sends of itself, and says so once it is out. The library comes with the
+    /// same bytes again until then, and with more behind them.
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = &mut *self;
+        this.waiting.last.extend_from_slice(&bytes[this.taken..]);
+        this.taken = bytes.len();
+        ready!(this.poll_write_out(cx))?;
+        this.taken = 0;
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_write_out(cx))?;
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_write_out(cx))?;
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Outgoing<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
+    }
+}
+
+/// Bytes in pieces: large ones as they came, and between them what was put together of small ones.
+#[derive(Default)]
+struct Pieces {
+    first: VecDeque<Bytes>,
+    /// The length of the `first` together.
+    length: usize,
+    last: BytesMut,
+}
+
+impl Pieces {
+    fn put(&mut self, piece: Bytes) {
+        if piece.len() < LARGE {
+            return self.last.extend_from_slice(&piece);
+        }
+        let before = self.last.split().freeze();
+        let pieces = [before, piece].into_iter();
+        for piece in pieces.filter(|piece| !piece.is_empty()) {
+            self.length += piece.len();
+            self.first.push_back(piece);
+        }
+    }
+}
+
+impl Buf for Pieces {
+    fn remaining(&self) -> usize {
+        self.length + self.last.len()
+    }
+
+    fn chunk(&self) -> &[u8] {
+        self.first.front().map_or(&self.last, |piece| piece)
+    }
+
+    fn chunks_vectored<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+        let first = self.first.iter().map(|piece| &piece[..]);
+        let pieces = first.chain([&self.last[..]]);
+        let filled = slices
+            .iter_mut()
+            .zip(pieces.filter(|piece| !piece.is_empty()));
+        filled
+            .map(|(slice, piece)| *slice = IoSlice::new(piece))
+            .count()
+    }
+
+    fn advance(&mut self, mut written: usize) {
+        while let Some(piece) = self.first.front_mut() {
+            let part = piece.len().min(written);
+            piece.advance(part);
+            self.length -= part;
+            written -= part;
+            if !piece.is_empty() {
+                return;
+            }
+            self.first.pop_front();
+        }
+        self.last.advance(written);
+    }
+}
+
+/// Bytes of a piece that is rather not copied.
+const LARGE: usize = 4 << 10;
+
+/// Pieces of one write.
+const SLICES: usize = 32;

@@ -1,0 +1,205 @@
+//! Our end of a WebSocket beside the library's, and beside another of ours.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{SinkExt, StreamExt};
+use ggrok_protocol::{Ending, Message, TransportError};
+use tokio::io::{AsyncReadExt, DuplexStream, duplex};
+use tokio::time::timeout;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite;
+use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
+
+use crate::WebSocket;
+
+type Socket = WebSocket<DuplexStream>;
+
+/// Somewhat less than a frame of data, so that writes end within frames and headers.
+const ROOM: usize = 1000;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+async fn pair(room: usize) -> (Socket, Socket) {
+    let (near, far) = duplex(room);
+    let config = WebSocketConfig::default();
+    let relay = WebSocket::of_relay(near, config).await;
+    (relay, WebSocket::of_client(far, Vec::new(), config).await)
+}
+
+/// Payloads of all sizes that frames and our pieces tell apart, twice, and each different.
+fn payloads() -> impl Iterator<Item = Bytes> {
+    let sizes = [0, 1, 125, 126, 4095, 4096, 4097, 65_535, 65_536, 200_000];
+    let twice = sizes.into_iter().chain(sizes.into_iter().rev());
+    twice.enumerate().map(|(at, size)| {
+        let bytes = (0..size).map(|byte| (at + byte / 7).to_le_bytes()[0]);
+        bytes.collect()
+    })
+}
+
+/// The same payloads as messages of all kinds.
+fn messages() -> Vec<Message> {
+    let kinds = payloads().enumerate().map(|(at, payload)| match at % 3 {
+        0 => Message::Binary(payload),
+        1 => Message::Text(vec![b'x'; payload.len()].into()),
+        _ => {
+            let (first, second) = payload.split_at(payload.len() / 3);
+            Message::Parts([first, second].map(Bytes::copy_from_slice))
+        }
+    });
+    kinds.collect()
+}
+
+fn as_read(message: &Message) -> Message {
+    match message {
+        Message::Parts(parts) => Message::Binary(parts.concat().into()),
+        message => message.clone(),
+    }
+}
+
+async fn read_all(socket: &mut Socket, expected: &[Message]) {
+    for expected in expected {
+        let read = socket.next().await.unwrap().unwrap();
+        assert!(
+            read == as_read(expected),
+            "another message, or no whole one"
+        );
+    }
+}
+
+/// Sends all, several to a flush.
+async fn send_all(socket: &mut Socket, messages: &[Message]) {
+    for batch in messages.chunks(3) {
+        for message in batch {
+            socket.feed(message.clone()).await.unwrap();
+        }
+        socket.flush().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn carries_messages_of_all_sizes_both_ways() {
+    for room in [ROOM, 1 << 20] {
+        let (mut relay, mut client) = pair(room).await;
+        let messages = messages();
+        let there = async {
+            tokio::join!(
+                send_all(&mut relay, &messages),
+                read_all(&mut client, &messages)
+            )
+        };
+        timeout(PATIENCE, there).await.unwrap();
+        let back = async {
+            tokio::join!(
+                send_all(&mut client, &messages),
+                read_all(&mut relay, &messages)
+            )
+        };
+        timeout(PATIENCE, back).await.unwrap();
+    }
+}
+
+/// Reads and writes at once, as a session does, until as many messages were read as there are.
+async fn converse(socket: &mut Socket, messages: Vec<Message>) -> Vec<Message> {
+    let (mut sink, stream) = socket.split();
+    let count = messages.len();
+    let data = stream.map(Result::unwrap).filter(|message| {
+        let is_data = matches!(message, Message::Text(_) | Message::Binary(_));
+        std::future::ready(is_data)
+    });
+    let reading = data.take(count).collect();
+    let writing = async {
+        for message in messages {
+            sink.feed(message).await.unwrap();
+            sink.feed(Message::Ping).await.unwrap();
+        }
+        sink.flush().await.unwrap();
+    };
+    tokio::join!(reading, writing).0
+}
+
+#[tokio::test]
+async fn pongs_of_the_library_never_begin_within_a_message() {
+    for room in [ROOM, 100_000] {
+        let (mut relay, mut client) = pair(room).await;
+        let messages = messages();
+        let expected: Vec<_> = messages.iter().map(as_read).collect();
+        let relay = converse(&mut relay, messages.clone());
+        let client = converse(&mut client, messages);
+        let (one, other) = timeout(PATIENCE, async { tokio::join!(relay, client) })
+            .await
+            .unwrap();
+        assert!(one == expected && other == expected);
+    }
+}
+
+#[tokio::test]
+async fn the_library_reads_what_we_write() {
+    let (near, far) = duplex(ROOM);
+    let config = WebSocketConfig::default();
+    let mut client = WebSocket::of_client(near, Vec::new(), config).await;
+    let mut peer = WebSocketStream::from_raw_socket(far, Role::Server, Some(config)).await;
+    let sending = async {
+        client.feed(Message::Text("grüße".into())).await.unwrap();
+        client.feed(Message::Ping).await.unwrap();
+        client
+            .feed(Message::Binary(vec![7; 70_000].into()))
+            .await
+            .unwrap();
+        client
+            .send(Message::Close(Ending::GoingAway))
+            .await
+            .unwrap();
+    };
+    let reading = async {
+        let mut next = async || peer.next().await.unwrap().unwrap();
+        let mut control = vec![];
+        assert_eq!(next().await, tungstenite::Message::text("grüße"));
+        control.push(next().await);
+        assert!(next().await == tungstenite::Message::binary(vec![7; 70_000]));
+        control.push(next().await);
+        assert!(control[0].is_ping() && control[1].is_close(), "{control:?}");
+    };
+    timeout(PATIENCE, async { tokio::join!(sending, reading) })
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn nothing_goes_out_behind_a_close_frame() {
+    let (mut relay, mut client) = pair(ROOM).await;
+    client.send(Message::Close(Ending::Done)).await.unwrap();
+    let closed = relay.next().await.unwrap().unwrap();
+    assert_eq!(closed, Message::Close(Ending::Done));
+    for socket in [&mut client, &mut relay] {
+        let late = socket.send(Message::Binary(Bytes::new())).await;
+        assert!(
+            matches!(&late, Err(TransportError::Violation(why)) if why.contains("closing")),
+            "{late:?}"
+        );
+    }
+}
+
+/// The answer to a close frame is out although the library calls the connection closed from then on.
+#[tokio::test]
+async fn a_close_frame_is_answered() {
+    let (near, mut far) = duplex(ROOM);
+    let config = WebSocketConfig::default().accept_unmasked_frames(true);
+    let mut relay = WebSocket::of_relay(near, config).await;
+    tokio::io::AsyncWriteExt::write_all(&mut far, b"\x88\x02\x03\xe8")
+        .await
+        .unwrap();
+    relay
+        .feed(Message::Binary(Bytes::from_static(b"before")))
+        .await
+        .unwrap();
+    assert_eq!(
+        relay.next().await.unwrap().unwrap(),
+        Message::Close(Ending::Done)
+    );
+    assert!(relay.next().await.is_none());
+    drop(relay);
+    let mut heard = vec![];
+    far.read_to_end(&mut heard).await.unwrap();
+    assert_eq!(heard, b"\x82\x06before\x88\x02\x03\xe8");
+}
