@@ -1,7 +1,7 @@
 //! tungstenite's WebSocket as the protocol's transport, at the relay and at the client.
 //!
 //! The library reads, keeps the rules of the closing handshake, and answers pings. Data are written past
-//! it ([`Outgoing`]), since it would copy them more often than they need.
+//! it (`outgoing.rs`), since it would copy them more often than they need.
 
 mod mask;
 mod message;
