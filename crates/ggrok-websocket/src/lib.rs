@@ -22,8 +22,8 @@ use self::outgoing::Outgoing;
 
 /// A WebSocket whose handshake is done. It answers pings by itself, and dropping it closes the connection.
 ///
-/// Its configuration's `write_buffer_size` is not used: 128 KiB are gathered before a write, or what there
-/// is when it is flushed.
+/// Its configuration's `write_buffer_size` is not used: 128 KiB are gathered before a write, or 256 KiB of
+/// what need not be copied, or what there is when it is flushed.
 pub struct WebSocket<S> {
     socket: WebSocketStream<Outgoing<S>>,
     /// Whether a close frame came or went, behind which there are no data (RFC 6455, section 5.5.1).
@@ -71,7 +71,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Sink<Message> for WebSocket<S> {
     type Error = TransportError;
 
     fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        if self.socket.get_ref().len() >= FULL {
+        if self.socket.get_ref().is_full() {
             ready!(self.as_mut().poll_flush(cx))?;
         }
         self.socket.poll_ready_unpin(cx).map_err(error)
@@ -97,9 +97,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Sink<Message> for WebSocket<S> {
         self.socket.poll_close_unpin(cx).map_err(error)
     }
 }
-
-/// Bytes that wait to be written before they are.
-const FULL: usize = 128 << 10;
 
 #[cfg(test)]
 mod tests;

@@ -40,9 +40,9 @@ impl<S> Outgoing<S> {
         }
     }
 
-    /// The bytes that wait.
-    pub(crate) fn len(&self) -> usize {
-        self.waiting.remaining()
+    /// Whether so much waits that it has to be written before more is put.
+    pub(crate) fn is_full(&self) -> bool {
+        self.waiting.last.len() >= FULL_COPY || self.waiting.remaining() >= FULL
     }
 
     /// Puts a message behind what waits, as one frame. A flush is what sends it.
@@ -173,6 +173,12 @@ impl Buf for Pieces {
         self.last.advance(written);
     }
 }
+
+/// Bytes that may wait.
+const FULL: usize = 256 << 10;
+
+/// Bytes of what was copied. More of it would have left the processor's cache before it is written.
+const FULL_COPY: usize = 128 << 10;
 
 /// Bytes of a piece that is rather not copied.
 const LARGE: usize = 4 << 10;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::{Sink, SinkExt};
 use tokio::sync::{Notify, mpsc};
+use tokio::task::yield_now;
 use tokio::time::timeout;
 
 use super::call::CallId;
@@ -147,13 +148,15 @@ impl Writer {
         }
     }
 
-    /// Writes all that is queued, up to a bound, and flushes once. Returns whether that was all.
+    /// Writes all that is queued, up to a bound, and flushes once. Where much is, whoever queued it gets one
+    /// turn to queue more: the task that reads a visitor's body, above all. Returns whether that was all.
     async fn batch(
         &mut self,
         sink: &mut (impl Sink<Message, Error = TransportError> + Unpin),
         mut next: Option<[Bytes; 2]>,
     ) -> Result<bool, TransportError> {
         let mut bytes = 0;
+        let mut patient = true;
         let closed = loop {
             let waiting = std::mem::take(&mut *self.control.waiting());
             for message in waiting.messages() {
@@ -170,6 +173,10 @@ impl Writer {
             sink.feed(Message::Parts(frame)).await?;
             if bytes < BATCH {
                 next = self.queued.try_recv().ok();
+                if next.is_none() && bytes >= BULK && std::mem::take(&mut patient) {
+                    yield_now().await;
+                    next = self.queued.try_recv().ok();
+                }
             }
         };
         sink.flush().await?;
@@ -192,6 +199,9 @@ impl Waiting {
 
 /// Frames of data that may wait, each at most [`CHUNK`](super::send::CHUNK) and a head.
 const QUEUE: usize = 128;
+
+/// Bytes of a batch that waits one turn for more.
+const BULK: usize = 64 << 10;
 
 /// Bytes that are written before a flush, and so before control gets its turn.
 const BATCH: usize = 256 << 10;
