@@ -208,3 +208,76 @@ const BATCH: usize = 256 << 10;
 
 /// How long the peer may take to read a batch.
 const PATIENCE: Duration = Duration::from_secs(40);
+
+#[cfg(test)]
+mod tests {
+    use std::pin::Pin;
+    use std::sync::{Arc, Mutex};
+    use std::task::{Context, Poll};
+
+    use bytes::Bytes;
+    use futures_util::Sink;
+    use tokio::task::yield_now;
+
+    use super::{BULK, CallId, Frame, Outbox};
+    use crate::{Ending, Message, TransportError};
+
+    /// Notes what is done with it.
+    #[derive(Clone, Default)]
+    struct Notes(Arc<Mutex<Vec<&'static str>>>);
+
+    impl Notes {
+        fn note(&self, what: &'static str) {
+            self.0.lock().unwrap().push(what);
+        }
+    }
+
+    impl Sink<Message> for Notes {
+        type Error = TransportError;
+
+        fn poll_ready(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn start_send(self: Pin<&mut Self>, message: Message) -> Result<(), Self::Error> {
+            self.note(match message {
+                Message::Close(_) => "close",
+                _ => "data",
+            });
+            Ok(())
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+            self.note("flush");
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    /// Two frames, of which the second is queued when the writer has had a turn.
+    async fn written(length: usize) -> Vec<&'static str> {
+        let (outbox, writer) = Outbox::new();
+        let notes = Notes::default();
+        let writing = tokio::spawn(writer.run(notes.clone()));
+        for _ in 0..2 {
+            let (call, body) = (CallId::new(1), Bytes::from(vec![0; length]));
+            let end = false;
+            outbox.data(Frame::Data { call, body, end }).await.unwrap();
+            yield_now().await;
+        }
+        outbox.close(Ending::Done);
+        writing.await.unwrap().unwrap();
+        std::mem::take(&mut *notes.0.lock().unwrap())
+    }
+
+    #[tokio::test]
+    async fn much_waits_one_turn_for_more_and_little_does_not() {
+        let much = ["data", "data", "flush", "close", "flush"];
+        assert_eq!(written(BULK).await, much);
+        let little = ["data", "flush", "data", "flush", "close", "flush"];
+        assert_eq!(written(100).await, little);
+    }
+}
