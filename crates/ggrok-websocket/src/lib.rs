@@ -79,7 +79,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Sink<Message> for WebSocket<S> {
 
     fn start_send(mut self: Pin<&mut Self>, message: Message) -> Result<(), Self::Error> {
         let closes = matches!(message, Message::Close(_));
-        let sent = match write(message) {
+        let sent = match write(message).map_err(error)? {
             Outbound::Data(..) if self.closing => Err(ProtocolError::SendAfterClosing.into()),
             Outbound::Data(kind, parts) => self.socket.get_mut().put(kind, parts),
             Outbound::Control(control) => self.socket.start_send_unpin(control),

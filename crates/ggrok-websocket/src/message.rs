@@ -31,11 +31,15 @@ pub(crate) enum Outbound {
     Control(tungstenite::Message),
 }
 
-pub(crate) fn write(message: Message) -> Outbound {
+/// Fails where a text is none, which would make the peer end the connection.
+pub(crate) fn write(message: Message) -> Result<Outbound, Error> {
     let control = match message {
-        Message::Text(text) => return Outbound::Data(Data::Text, [text, Bytes::new()]),
-        Message::Binary(bytes) => return Outbound::Data(Data::Binary, [bytes, Bytes::new()]),
-        Message::Parts(parts) => return Outbound::Data(Data::Binary, parts),
+        Message::Text(text) => {
+            let text = Utf8Bytes::try_from(text).map_err(io::Error::other)?;
+            return Ok(Outbound::Data(Data::Text, [text.into(), Bytes::new()]));
+        }
+        Message::Binary(bytes) => return Ok(Outbound::Data(Data::Binary, [bytes, Bytes::new()])),
+        Message::Parts(parts) => return Ok(Outbound::Data(Data::Binary, parts)),
         Message::Ping => tungstenite::Message::Ping(Bytes::new()),
         Message::Pong => tungstenite::Message::Pong(Bytes::new()),
         Message::Close(ending) => tungstenite::Message::Close(Some(CloseFrame {
@@ -43,7 +47,7 @@ pub(crate) fn write(message: Message) -> Outbound {
             reason: Utf8Bytes::from_static(ending.reason()),
         })),
     };
-    Outbound::Control(control)
+    Ok(Outbound::Control(control))
 }
 
 pub(crate) fn error(error: Error) -> TransportError {

@@ -180,6 +180,20 @@ async fn nothing_goes_out_behind_a_close_frame() {
     }
 }
 
+#[tokio::test]
+async fn a_text_that_is_none_is_not_sent() {
+    let (mut relay, mut client) = pair(ROOM).await;
+    let broken = Message::Text(Bytes::from_static(b"\xff"));
+    let refused = client.send(broken).await;
+    assert!(
+        matches!(refused, Err(TransportError::Lost(_))),
+        "{refused:?}"
+    );
+    let next = Message::Text("next".into());
+    client.send(next.clone()).await.unwrap();
+    assert_eq!(relay.next().await.unwrap().unwrap(), next);
+}
+
 /// The answer to a close frame is out although the library calls the connection closed from then on.
 #[tokio::test]
 async fn a_close_frame_is_answered() {
