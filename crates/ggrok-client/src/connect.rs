@@ -21,7 +21,6 @@ use tokio_rustls::client::TlsStream;
 use tokio_tungstenite::tungstenite::Error;
 use tokio_tungstenite::tungstenite::client::ClientRequestBuilder;
 use tokio_tungstenite::tungstenite::error::ProtocolError;
-use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_util::either::Either;
 use tower_service::Service;
 
@@ -119,13 +118,9 @@ impl Connector {
 
     async fn register(&self, offer: Dialect) -> Result<Handshake, Failure> {
         let stream = self.dialler.open().await?;
-        let limit = self.config.limits.request_message(offer);
-        let config = WebSocketConfig::default()
-            .read_buffer_size(READ_BUFFER)
-            .max_message_size(Some(limit))
-            .max_frame_size(Some(limit));
+        let longest = self.config.limits.request_message(offer);
         let request = self.request(offer).map_err(unreachable)?;
-        Ok(handshake::open(request, stream, config).await?)
+        Ok(handshake::open(request, stream, longest).await?)
     }
 
     fn request(&self, offer: Dialect) -> Result<ClientRequestBuilder, http::Error> {
@@ -288,6 +283,3 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Silence after which the kernel asks whether the relay is still there.
 const KEEPALIVE: Duration = Duration::from_secs(30);
-
-/// The WebSocket library clears this buffer before each read.
-const READ_BUFFER: usize = 16 << 10;

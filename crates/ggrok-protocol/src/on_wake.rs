@@ -9,7 +9,7 @@ use futures_util::task::AtomicWaker;
 use futures_util::{Stream, StreamExt};
 
 /// Asks a stream that had nothing only after that has woken whoever waits for it. A task that waits for
-/// several things asks all of them when one of them moves, and a WebSocket clears its whole read buffer
+/// several things asks all of them when one of them moves, and a WebSocket makes room to read into
 /// before it sees that nothing has come.
 #[derive(Debug)]
 pub(crate) struct OnWake<S> {

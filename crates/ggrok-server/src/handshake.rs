@@ -11,7 +11,6 @@ use http::request::Parts;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body;
-use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 
 /// A handshake that is as it should be, and its answer.
 pub(crate) struct Handshake {
@@ -51,12 +50,13 @@ impl Handshake {
 }
 
 impl Opening {
-    /// Waits until the answer is out. Fails where the client did not wait for it.
+    /// Waits until the answer is out. Fails where the client did not wait for it. Messages will have
+    /// `longest` bytes at most.
     pub(crate) async fn wait(
         self,
-        config: WebSocketConfig,
+        longest: usize,
     ) -> Result<WebSocket<TokioIo<Upgraded>>, hyper::Error> {
         let stream = TokioIo::new(self.0.await?);
-        Ok(WebSocket::of_relay(stream, config).await)
+        Ok(WebSocket::of_relay(stream, longest).await)
     }
 }

@@ -9,7 +9,6 @@ use futures_util::TryStreamExt;
 use ggrok_protocol::{ADDRESS_HEADER, Ending, RULES_HEADER, Rules, Session, Transport, open};
 use http::header::{ACCEPT, HeaderValue, ORIGIN};
 use http::request::Parts;
-use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
@@ -130,18 +129,14 @@ fn keep(app: &Arc<App>, opening: Opening, seat: Seat, session: Session) {
     let place = places.first().map(tracing::field::display);
     let peer = peer.map(tracing::field::display);
     let span = tracing::info_span!("tunnel", place, %dialect, peer);
-    let limit = app.config.limits.response_message(*dialect);
-    let config = WebSocketConfig::default()
-        .read_buffer_size(READ_BUFFER)
-        .max_message_size(Some(limit))
-        .max_frame_size(Some(limit));
+    let longest = app.config.limits.response_message(*dialect);
     let seen = seen.clone();
     // Not the app itself, which ends when its last user drops it: these outlive that for a moment.
     let (observer, registry) = (Arc::clone(&app.observer), app.registry.clone());
     let (owned, stop) = (app.tunnels.token(), app.stop.clone());
     let metrics = app.config.metrics.clone();
     let keeping = async move {
-        let socket = match opening.wait(config).await {
+        let socket = match opening.wait(longest).await {
             Ok(socket) => socket.inspect_ok(move |_| seen.note()),
             Err(error) => {
                 tracing::debug!(%error, "a client left during its handshake");
@@ -211,6 +206,3 @@ impl Seat {
         }
     }
 }
-
-/// A tunnel that is idle holds this buffer, and the WebSocket library clears it before each read.
-const READ_BUFFER: usize = 16 << 10;

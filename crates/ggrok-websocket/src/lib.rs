@@ -1,8 +1,12 @@
 //! tungstenite's WebSocket as the protocol's transport, at the relay and at the client.
 //!
-//! The library reads, keeps the rules of the closing handshake, and answers pings. Data are written past
-//! it (`outgoing.rs`), since it would copy them more often than they need.
+//! The library keeps the rules of the closing handshake, answers pings, and reads texts, messages in
+//! several frames and what is none. Data are written past it (`outgoing.rs`), and binary messages in one
+//! frame are read past it (`incoming.rs`), since it would copy them, or clear the room for them, more often
+//! than they need.
 
+mod beneath;
+mod incoming;
 mod mask;
 mod message;
 mod outgoing;
@@ -17,52 +21,82 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
+use self::beneath::Beneath;
+use self::incoming::Incoming;
 use self::message::{Outbound, error, read, write};
 use self::outgoing::Outgoing;
 
 /// A WebSocket whose handshake is done. It answers pings by itself, and dropping it closes the connection.
 ///
-/// Its configuration's `write_buffer_size` is not used: 128 KiB are gathered before a write, or 256 KiB of
-/// what need not be copied, or what there is when it is flushed.
+/// 16 KiB are read at a time, but a large message at once. 128 KiB are gathered before a write, or 256 KiB
+/// of what need not be copied, or what there is when it is flushed.
 pub struct WebSocket<S> {
-    socket: WebSocketStream<Outgoing<S>>,
+    socket: WebSocketStream<Beneath<S>>,
     /// Whether a close frame came or went, behind which there are no data (RFC 6455, section 5.5.1).
     closing: bool,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
-    /// The relay's end of a connection.
-    pub async fn of_relay(stream: S, config: WebSocketConfig) -> Self {
-        let stream = Outgoing::new(stream, false);
-        let config = config.write_buffer_size(0);
-        let socket = WebSocketStream::from_raw_socket(stream, Role::Server, Some(config));
-        Self::new(socket.await)
+    /// The relay's end of a connection. Messages have `longest` bytes at most.
+    pub async fn of_relay(stream: S, longest: usize) -> Self {
+        Self::new(stream, Role::Server, Incoming::new(true, longest)).await
     }
 
     /// The client's end of a connection, of which the handshake has read `behind` already.
-    pub async fn of_client(stream: S, behind: Vec<u8>, config: WebSocketConfig) -> Self {
-        let (stream, role) = (Outgoing::new(stream, true), Role::Client);
-        let config = config.write_buffer_size(0);
-        Self::new(if behind.is_empty() {
-            WebSocketStream::from_raw_socket(stream, role, Some(config)).await
-        } else {
-            WebSocketStream::from_partially_read(stream, behind, role, Some(config)).await
-        })
+    pub async fn of_client(stream: S, behind: &[u8], longest: usize) -> Self {
+        let mut incoming = Incoming::new(false, longest);
+        incoming.room().extend_from_slice(behind);
+        Self::new(stream, Role::Client, incoming).await
     }
 
-    const fn new(socket: WebSocketStream<Outgoing<S>>) -> Self {
-        let closing = false;
-        Self { socket, closing }
+    async fn new(stream: S, role: Role, incoming: Incoming) -> Self {
+        let config = config(incoming.longest());
+        let beneath = Beneath {
+            stream,
+            incoming,
+            outgoing: Outgoing::new(role == Role::Client),
+        };
+        Self {
+            socket: WebSocketStream::from_raw_socket(beneath, role, Some(config)).await,
+            closing: false,
+        }
     }
+
+    fn incoming(&mut self) -> &mut Incoming {
+        &mut self.socket.get_mut().incoming
+    }
+}
+
+/// The library clears its buffer before it reads. It needs one for control frames, and for pieces of what
+/// is larger, which was read already.
+fn config(longest: usize) -> WebSocketConfig {
+    WebSocketConfig::default()
+        .read_buffer_size(1 << 10)
+        .write_buffer_size(0)
+        .max_message_size(Some(longest))
+        .max_frame_size(Some(longest))
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Stream for WebSocket<S> {
     type Item = Result<Message, TransportError>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let next = ready!(self.socket.poll_next_unpin(cx));
+        let next = loop {
+            if let Some(message) = self.incoming().message() {
+                return Poll::Ready(Some(Ok(Message::Binary(message))));
+            }
+            match self.socket.poll_next_unpin(cx) {
+                // It came upon a message that is ours.
+                Poll::Pending if self.incoming().has_message() => {}
+                next => break ready!(next),
+            }
+        };
         let next = next.map(|message| message.map(read).map_err(error));
-        self.closing |= matches!(next, Some(Ok(Message::Close(_))));
+        let closes = matches!(next, Some(Ok(Message::Close(_))));
+        if closes || !matches!(next, Some(Ok(_))) {
+            self.incoming().end();
+        }
+        self.closing |= closes;
         Poll::Ready(next)
     }
 }
@@ -71,7 +105,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Sink<Message> for WebSocket<S> {
     type Error = TransportError;
 
     fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        if self.socket.get_ref().is_full() {
+        if self.socket.get_ref().outgoing.is_full() {
             ready!(self.as_mut().poll_flush(cx))?;
         }
         self.socket.poll_ready_unpin(cx).map_err(error)
@@ -81,7 +115,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Sink<Message> for WebSocket<S> {
         let closes = matches!(message, Message::Close(_));
         let sent = match write(message).map_err(error)? {
             Outbound::Data(..) if self.closing => Err(ProtocolError::SendAfterClosing.into()),
-            Outbound::Data(kind, parts) => self.socket.get_mut().put(kind, parts),
+            Outbound::Data(kind, parts) => self.socket.get_mut().outgoing.put(kind, parts),
             Outbound::Control(control) => self.socket.start_send_unpin(control),
         };
         self.closing |= closes;

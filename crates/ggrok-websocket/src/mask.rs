@@ -17,7 +17,8 @@ pub(crate) fn put_masked(out: &mut BytesMut, parts: &[Bytes], mut mask: [u8; 4])
     }
 }
 
-fn apply(bytes: &mut [u8], mask: [u8; 4]) {
+/// Masks a payload, or takes its mask away.
+pub(crate) fn apply(bytes: &mut [u8], mask: [u8; 4]) {
     let word = u32::from_ne_bytes(mask);
     let (words, rest) = bytes.as_chunks_mut();
     for bytes in words {

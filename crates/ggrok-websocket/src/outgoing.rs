@@ -7,21 +7,19 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use ggrok_protocol::poll_write_pieces;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::AsyncWrite;
 use tokio_tungstenite::tungstenite;
 use tokio_tungstenite::tungstenite::protocol::frame::FrameHeader;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 
 use crate::mask::put_masked;
 
-/// The stream beneath the library's WebSocket, and what waits to be written to it.
+/// What waits to be written to a connection.
 ///
 /// The library copies each message into one buffer, and moves there what a write has left over. So data
 /// are put here past it: a large piece as it is, or masked while it is copied. What the library itself
-/// sends comes by way of [`AsyncWrite`], and takes its place behind them: a frame never begins within
-/// another one.
-pub(crate) struct Outgoing<S> {
-    stream: S,
+/// sends takes its place behind them: a frame never begins within another one.
+pub(crate) struct Outgoing {
     /// Whether frames are masked, as a client has to (RFC 6455, section 5.3).
     masks: bool,
     waiting: Pieces,
@@ -29,13 +27,11 @@ pub(crate) struct Outgoing<S> {
     taken: usize,
 }
 
-impl<S> Outgoing<S> {
-    pub(crate) fn new(stream: S, masks: bool) -> Self {
-        let waiting = Pieces::default();
+impl Outgoing {
+    pub(crate) fn new(masks: bool) -> Self {
         Self {
-            stream,
             masks,
-            waiting,
+            waiting: Pieces::default(),
             taken: 0,
         }
     }
@@ -62,57 +58,37 @@ impl<S> Outgoing<S> {
         }
         Ok(())
     }
-}
 
-impl<S: AsyncWrite + Unpin> Outgoing<S> {
-    fn poll_write_out(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    /// Writes what the library sends of itself, and says so once it is out. The library comes with the
+    /// same bytes again until then, and with more behind them.
+    pub(crate) fn poll_write_behind(
+        &mut self,
+        stream: Pin<&mut impl AsyncWrite>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.waiting.last.extend_from_slice(&bytes[self.taken..]);
+        self.taken = bytes.len();
+        ready!(self.poll_write(stream, cx))?;
+        self.taken = 0;
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    /// Writes all that waits.
+    pub(crate) fn poll_write(
+        &mut self,
+        mut stream: Pin<&mut impl AsyncWrite>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
         while self.waiting.has_remaining() {
             let mut slices = [IoSlice::new(&[]); SLICES];
             let filled = self.waiting.chunks_vectored(&mut slices);
-            let stream = Pin::new(&mut self.stream);
-            match ready!(poll_write_pieces(stream, cx, &slices[..filled]))? {
+            match ready!(poll_write_pieces(stream.as_mut(), cx, &slices[..filled]))? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 written => self.waiting.advance(written),
             }
         }
         Poll::Ready(Ok(()))
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Outgoing<S> {
-    /// Writes what the library sends of itself, and says so once it is out. The library comes with the
-    /// same bytes again until then, and with more behind them.
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let this = &mut *self;
-        this.waiting.last.extend_from_slice(&bytes[this.taken..]);
-        this.taken = bytes.len();
-        ready!(this.poll_write_out(cx))?;
-        this.taken = 0;
-        Poll::Ready(Ok(bytes.len()))
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.poll_write_out(cx))?;
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.poll_write_out(cx))?;
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Outgoing<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buffer)
     }
 }
 

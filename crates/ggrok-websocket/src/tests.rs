@@ -5,26 +5,29 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use ggrok_protocol::{Ending, Message, TransportError};
-use tokio::io::{AsyncReadExt, DuplexStream, duplex};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite;
-use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::protocol::Role;
 
 use crate::WebSocket;
+
+mod beside;
 
 type Socket = WebSocket<DuplexStream>;
 
 /// Somewhat less than a frame of data, so that writes end within frames and headers.
 const ROOM: usize = 1000;
 
+const LONGEST: usize = 1 << 20;
+
 const PATIENCE: Duration = Duration::from_secs(20);
 
 async fn pair(room: usize) -> (Socket, Socket) {
     let (near, far) = duplex(room);
-    let config = WebSocketConfig::default();
-    let relay = WebSocket::of_relay(near, config).await;
-    (relay, WebSocket::of_client(far, Vec::new(), config).await)
+    let relay = WebSocket::of_relay(near, LONGEST).await;
+    (relay, WebSocket::of_client(far, &[], LONGEST).await)
 }
 
 /// Payloads of all sizes that frames and our pieces tell apart, twice, and each different.
@@ -136,9 +139,8 @@ async fn pongs_of_the_library_never_begin_within_a_message() {
 #[tokio::test]
 async fn the_library_reads_what_we_write() {
     let (near, far) = duplex(ROOM);
-    let config = WebSocketConfig::default();
-    let mut client = WebSocket::of_client(near, Vec::new(), config).await;
-    let mut peer = WebSocketStream::from_raw_socket(far, Role::Server, Some(config)).await;
+    let mut client = WebSocket::of_client(near, &[], LONGEST).await;
+    let mut peer = WebSocketStream::from_raw_socket(far, Role::Server, None).await;
     let sending = async {
         client.feed(Message::Text("grüße".into())).await.unwrap();
         client.feed(Message::Ping).await.unwrap();
@@ -198,11 +200,8 @@ async fn a_text_that_is_none_is_not_sent() {
 #[tokio::test]
 async fn a_close_frame_is_answered() {
     let (near, mut far) = duplex(ROOM);
-    let config = WebSocketConfig::default().accept_unmasked_frames(true);
-    let mut relay = WebSocket::of_relay(near, config).await;
-    tokio::io::AsyncWriteExt::write_all(&mut far, b"\x88\x02\x03\xe8")
-        .await
-        .unwrap();
+    let mut relay = WebSocket::of_relay(near, LONGEST).await;
+    far.write_all(b"\x88\x82\0\0\0\0\x03\xe8").await.unwrap();
     relay
         .feed(Message::Binary(Bytes::from_static(b"before")))
         .await

@@ -8,30 +8,29 @@ use ggrok_websocket::WebSocket;
 use http::Response;
 use httparse::{EMPTY_HEADER, Status};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio_tungstenite::client_async_with_config;
+use tokio_tungstenite::client_async;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::error::{Error, ProtocolError};
-use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 
-/// Asks for a WebSocket on a stream, and returns it with the answer that opened it.
+/// Asks for a WebSocket on a stream, and returns it with the answer that opened it. Messages will have
+/// `longest` bytes at most.
 ///
-/// The library's own socket forgets in the handshake how much it should read at once: when many messages
-/// have come, it asks the system for one or two at a time. So it is made anew with what the handshake
-/// left, which is hardly ever anything.
+/// The library's own socket, which the handshake makes, cannot be given what it should leave to ours. So
+/// ours is made of the stream, with what the handshake had read of it, which is hardly ever anything.
 pub(super) async fn open<S>(
     request: impl IntoClientRequest + Unpin,
     stream: S,
-    config: WebSocketConfig,
+    longest: usize,
 ) -> Result<(WebSocket<S>, Response<Option<Vec<u8>>>), Error>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let heard = Vec::new();
-    let opening = client_async_with_config(request, Heard { stream, heard }, Some(config));
+    let opening = client_async(request, Heard { stream, heard });
     let (socket, answer) = opening.await?;
     let Heard { stream, mut heard } = socket.into_inner();
     let left = heard.split_off(length_of_head(&heard)?);
-    let socket = WebSocket::of_client(stream, left, config).await;
+    let socket = WebSocket::of_client(stream, &left, longest).await;
     Ok((socket, answer))
 }
 
@@ -99,9 +98,10 @@ mod tests {
         duplex,
     };
     use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
-    use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 
     use super::open;
+
+    const LONGEST: usize = 1 << 20;
 
     /// Takes a handshake, and answers it with `behind` right behind the answer's head.
     async fn relay(stream: DuplexStream, behind: &[u8]) -> DuplexStream {
@@ -141,7 +141,7 @@ mod tests {
                 far
             };
             let request = "ws://relay.test/";
-            let opening = open(request, near, WebSocketConfig::default());
+            let opening = open(request, near, LONGEST);
             let (opened, _far) = tokio::join!(opening, relay);
             let (socket, answer) = opened.unwrap();
             assert_eq!(answer.status(), 101);
@@ -190,8 +190,7 @@ mod tests {
         let (near, far) = duplex(1 << 20);
         let reads = Arc::new(AtomicUsize::new(0));
         let near = Counted(near, Arc::clone(&reads));
-        let config = WebSocketConfig::default().read_buffer_size(16 << 10);
-        let opening = open("ws://relay.test/", near, config);
+        let opening = open("ws://relay.test/", near, LONGEST);
         let (opened, mut far) = tokio::join!(opening, relay(far, b""));
         let (socket, _) = opened.unwrap();
         let message = [&[0x82, 126, 3, 0][..], &[b'x'; 768]].concat();
