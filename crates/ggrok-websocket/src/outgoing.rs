@@ -88,6 +88,7 @@ impl Outgoing {
                 written => self.waiting.advance(written),
             }
         }
+        self.waiting.rest();
         Poll::Ready(Ok(()))
     }
 }
@@ -111,6 +112,13 @@ impl Pieces {
         for piece in pieces.filter(|piece| !piece.is_empty()) {
             self.length += piece.len();
             self.first.push_back(piece);
+        }
+    }
+
+    /// Gives back the room that one very large message has needed.
+    fn rest(&mut self) {
+        if self.last.try_reclaim(TOO_MUCH) {
+            self.last = BytesMut::new();
         }
     }
 }
@@ -156,8 +164,36 @@ const FULL: usize = 256 << 10;
 /// Bytes of what was copied. More of it would have left the processor's cache before it is written.
 const FULL_COPY: usize = 128 << 10;
 
+/// Bytes of room that no batch of usual messages needs.
+const TOO_MUCH: usize = 4 * FULL_COPY;
+
 /// Bytes of a piece that is rather not copied.
 const LARGE: usize = 4 << 10;
 
 /// Pieces of one write.
 const SLICES: usize = 32;
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::pin::pin;
+
+    use bytes::Bytes;
+    use tokio_tungstenite::tungstenite::protocol::frame::coding::Data;
+
+    use super::{FULL_COPY, Outgoing, TOO_MUCH};
+
+    #[tokio::test]
+    async fn keeps_the_room_for_usual_messages_alone() {
+        let mut outgoing = Outgoing::new(true);
+        let mut sink = pin!(tokio::io::sink());
+        for (length, is_kept) in [(FULL_COPY, true), (TOO_MUCH, false)] {
+            let message = [Bytes::from(vec![b'x'; length]), Bytes::new()];
+            outgoing.put(Data::Binary, message).unwrap();
+            poll_fn(|cx| outgoing.poll_write(sink.as_mut(), cx))
+                .await
+                .unwrap();
+            assert_eq!(outgoing.waiting.last.try_reclaim(length), is_kept);
+        }
+    }
+}
