@@ -17,9 +17,8 @@ const TOKEN: &str = "s3cret";
 /// Open files at either end: the mirrors, whoever calls them, and scenarios that run besides.
 const OPEN_FILES: usize = MIRRORS + 500;
 
-/// KiB of memory that a mirror may take: more than twice of what it does, of which the buffer that
-/// its WebSocket reads into is the most.
-const MOST_MEMORY: usize = 128;
+/// KiB of memory that a mirror may take: three times of what it does.
+const MOST_MEMORY: usize = 64;
 
 /// One of the crowd. The dialects take turns.
 #[derive(Clone)]
