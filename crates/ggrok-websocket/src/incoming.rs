@@ -63,6 +63,10 @@ impl Incoming {
         if self.masked {
             apply(&mut payload, mask);
         }
+        if length > ROOM {
+            // Or what comes next would lie in its buffer, and keep all of it.
+            self.read = BytesMut::from(&self.read[..]);
+        }
         Some(payload.freeze())
     }
 
@@ -94,20 +98,21 @@ impl Incoming {
         self.front = Front::Library { left: u64::MAX };
     }
 
-    /// The buffer to read into, with room for the rest of a plain message and the header behind it. So a
-    /// large one takes one read, and is not copied.
+    /// The buffer to read into, with room for the rest of a plain message and the header behind it: of
+    /// large ones behind each other each takes one read, and is not copied.
     pub(crate) fn room(&mut self) -> &mut BytesMut {
+        let read = self.read.len();
         let least = match self.front {
-            Front::Plain { length, .. } => HEADER + (length - self.read.len()).min(STEP),
+            Front::Plain { length, .. } => HEADER + length.saturating_sub(read).min(STEP),
             Front::Header | Front::Library { .. } => ROOM / 4,
         };
-        if self.read.capacity() - self.read.len() < least {
-            self.read.reserve(least.max(ROOM));
+        if self.read.capacity() - read < least {
+            self.read.reserve(least.max(ROOM.saturating_sub(read)));
         }
         &mut self.read
     }
 
-    /// Gives the room back, where nothing is in it. It is asked for anew when something comes.
+    /// Gives the room back, where nothing is in it: a tunnel that waits keeps none.
     pub(crate) fn rest(&mut self) {
         if self.read.is_empty() {
             self.read = BytesMut::new();

@@ -32,7 +32,8 @@ use self::outgoing::Outgoing;
 /// of what need not be copied, or what there is when it is flushed.
 pub struct WebSocket<S> {
     socket: WebSocketStream<Beneath<S>>,
-    /// Whether a close frame came or went, behind which there are no data (RFC 6455, section 5.5.1).
+    /// Whether a close frame came or went, behind which there are no data (RFC 6455, section 5.5.1), or
+    /// the peer is gone.
     closing: bool,
 }
 
@@ -68,11 +69,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
 }
 
 /// The library clears its buffer before it reads. It needs one for control frames, and for pieces of what
-/// is larger, which was read already.
+/// is larger, which was read already. Of the pongs that a peer does not read only some wait, and the last
+/// (RFC 6455, section 5.5.3).
 fn config(longest: usize) -> WebSocketConfig {
     WebSocketConfig::default()
         .read_buffer_size(1 << 10)
         .write_buffer_size(0)
+        .max_write_buffer_size(64 << 10)
         .max_message_size(Some(longest))
         .max_frame_size(Some(longest))
 }
@@ -92,11 +95,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream for WebSocket<S> {
             }
         };
         let next = next.map(|message| message.map(read).map_err(error));
-        let closes = matches!(next, Some(Ok(Message::Close(_))));
-        if closes || !matches!(next, Some(Ok(_))) {
-            self.incoming().end();
+        match next {
+            Some(Ok(Message::Close(_)) | Err(TransportError::Lost(_))) | None => {
+                self.incoming().end();
+                self.closing = true;
+            }
+            // The peer can still be told why.
+            Some(Err(_)) => self.incoming().end(),
+            Some(Ok(_)) => {}
         }
-        self.closing |= closes;
         Poll::Ready(next)
     }
 }

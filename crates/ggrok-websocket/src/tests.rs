@@ -216,3 +216,29 @@ async fn a_close_frame_is_answered() {
     far.read_to_end(&mut heard).await.unwrap();
     assert_eq!(heard, b"\x82\x06before\x88\x02\x03\xe8");
 }
+
+#[tokio::test]
+async fn pongs_that_nobody_reads_do_not_pile_up() {
+    let (near, mut far) = duplex(ROOM);
+    let mut relay = WebSocket::of_relay(near, LONGEST).await;
+    let ping = [&b"\x89\xfd\0\0\0\0"[..], &[b'x'; 125]].concat();
+    for _ in 0..4000 {
+        far.write_all(&ping).await.unwrap();
+        assert_eq!(relay.next().await.unwrap().unwrap(), Message::Ping);
+    }
+    assert!(!relay.socket.get_ref().outgoing.is_full());
+    // Some are there, and the last: its like is all that is asked for.
+    let mut pong = [0; 127];
+    far.read_exact(&mut pong).await.unwrap();
+    assert_eq!(pong, *[&b"\x8a\x7d"[..], &[b'x'; 125]].concat());
+}
+
+#[tokio::test]
+async fn nothing_is_taken_for_a_peer_that_is_gone() {
+    let (mut relay, client) = pair(ROOM).await;
+    drop(client);
+    let ended = relay.next().await.unwrap();
+    assert!(matches!(ended, Err(TransportError::Lost(_))), "{ended:?}");
+    let late = relay.send(Message::Binary(Bytes::new())).await;
+    assert!(late.is_err());
+}

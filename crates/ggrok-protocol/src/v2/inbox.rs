@@ -9,7 +9,7 @@ use bytes::{Bytes, BytesMut};
 pub(crate) struct Inbox(VecDeque<Bytes>);
 
 /// Bytes below this are copied, since a slice keeps the whole buffer of the WebSocket alive: a peer
-/// could pin 64 KiB by each byte that it sends.
+/// could pin 16 KiB by each byte that it sends.
 const COPIED: usize = 2 << 10;
 
 impl Inbox {

@@ -150,3 +150,34 @@ fn rests_without_a_buffer() {
     incoming.rest();
     assert_eq!(incoming.read.capacity(), 0);
 }
+
+#[test]
+fn what_comes_behind_a_large_message_does_not_keep_it() {
+    let mut incoming = Incoming::new(false, usize::MAX);
+    incoming.reads(b"\x82\x7f\0\0\0\0\0\x01\0\0");
+    assert_eq!(incoming.message(), None);
+    incoming.reads(&[b'x'; 64 << 10]);
+    incoming.reads(b"\x82\x01y");
+    let large = incoming.message().unwrap();
+    assert!(large.len() == 64 << 10 && large.is_unique());
+    assert_eq!(incoming.message().as_deref(), Some(&b"y"[..]));
+}
+
+#[test]
+fn goes_on_in_the_buffer_that_it_has() {
+    let mut incoming = incoming(false);
+    let frame = [&b"\x82\x7e\x03\x84"[..], &[b'x'; 900]].concat();
+    let (stream, mut read, mut messages) = (frame.repeat(200), 0, 0);
+    while read < stream.len() {
+        let room = incoming.room();
+        let part = (room.capacity() - room.len()).min(1500);
+        let part = &stream[read..][..part.min(stream.len() - read)];
+        room.extend_from_slice(part);
+        read += part.len();
+        while incoming.message().is_some() {
+            messages += 1;
+        }
+        assert!(incoming.read.capacity() <= ROOM);
+    }
+    assert_eq!(messages, 200);
+}
