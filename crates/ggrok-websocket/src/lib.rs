@@ -28,8 +28,8 @@ use self::outgoing::Outgoing;
 
 /// A WebSocket whose handshake is done. It answers pings by itself, and dropping it closes the connection.
 ///
-/// 16 KiB are read at a time, but a large message at once. 128 KiB are gathered before a write, or 256 KiB
-/// of what need not be copied, or what there is when it is flushed.
+/// 16 KiB are read at a time, but of a large message up to 256 KiB. 128 KiB are gathered before a write,
+/// or 256 KiB of what need not be copied, or what there is when it is flushed.
 pub struct WebSocket<S> {
     socket: WebSocketStream<Beneath<S>>,
     /// Whether a close frame came or went, behind which there are no data (RFC 6455, section 5.5.1), or
