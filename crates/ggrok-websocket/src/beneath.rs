@@ -20,6 +20,26 @@ pub(crate) struct Beneath<S> {
     pub(crate) outgoing: Outgoing,
 }
 
+impl<S: AsyncRead + Unpin> Beneath<S> {
+    /// Reads more, and returns how many bytes.
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let stream = Pin::new(&mut self.stream);
+        let read = poll_read_buf(stream, cx, self.incoming.room());
+        if read.is_pending() {
+            self.incoming.rest();
+        }
+        read
+    }
+
+    /// Reads up to the end, and throws it away.
+    pub(crate) fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while let Ok(1..) = ready!(self.poll_fill(cx)) {
+            self.incoming.discard();
+        }
+        Poll::Ready(())
+    }
+}
+
 impl<S: AsyncRead + Unpin> AsyncRead for Beneath<S> {
     /// Reads what is for the library. Where a plain message comes first it has to wait, without being
     /// woken: who asked the library takes that message, and asks again.
@@ -37,12 +57,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Beneath<S> {
             if this.incoming.has_message() {
                 return Poll::Pending;
             }
-            let stream = Pin::new(&mut this.stream);
-            let Poll::Ready(read) = poll_read_buf(stream, cx, this.incoming.room()) else {
-                this.incoming.rest();
-                return Poll::Pending;
-            };
-            if read? == 0 {
+            if ready!(this.poll_fill(cx))? == 0 {
                 return Poll::Ready(Ok(()));
             }
         }

@@ -112,6 +112,11 @@ impl Incoming {
         &mut self.read
     }
 
+    /// Throws away what has come.
+    pub(crate) fn discard(&mut self) {
+        self.read.clear();
+    }
+
     /// Gives the room back, where nothing is in it: a tunnel that waits keeps none.
     pub(crate) fn rest(&mut self) {
         if self.read.is_empty() {

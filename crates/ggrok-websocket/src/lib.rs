@@ -35,6 +35,8 @@ pub struct WebSocket<S> {
     /// Whether a close frame came or went, behind which there are no data (RFC 6455, section 5.5.1), or
     /// the peer is gone.
     closing: bool,
+    /// Whether the peer broke a rule. Nothing of it is read behind that, but it can still be told why.
+    refused: bool,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
@@ -60,6 +62,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         Self {
             socket: WebSocketStream::from_raw_socket(beneath, role, Some(config)).await,
             closing: false,
+            refused: false,
         }
     }
 
@@ -84,6 +87,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream for WebSocket<S> {
     type Item = Result<Message, TransportError>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if self.refused {
+            // To close on what still comes would make the peer's system throw away unread what it was told.
+            return self.socket.get_mut().poll_discard(cx).map(|()| None);
+        }
         let next = loop {
             if let Some(message) = self.incoming().message() {
                 return Poll::Ready(Some(Ok(Message::Binary(message))));
@@ -100,8 +107,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream for WebSocket<S> {
                 self.incoming().end();
                 self.closing = true;
             }
-            // The peer can still be told why.
-            Some(Err(_)) => self.incoming().end(),
+            Some(Err(_)) => self.refused = true,
             Some(Ok(_)) => {}
         }
         Poll::Ready(next)

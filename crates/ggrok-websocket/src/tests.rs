@@ -1,11 +1,13 @@
 //! Our end of a WebSocket beside the library's, and beside another of ours.
 
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use ggrok_protocol::{Ending, Message, TransportError};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite;
@@ -241,4 +243,36 @@ async fn nothing_is_taken_for_a_peer_that_is_gone() {
     assert!(matches!(ended, Err(TransportError::Lost(_))), "{ended:?}");
     let late = relay.send(Message::Binary(Bytes::new())).await;
     assert!(late.is_err());
+}
+
+/// Over sockets of the system, which throws away what it holds for a peer whose words were not read.
+#[tokio::test]
+async fn a_peer_that_is_refused_hears_why() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let far = TcpStream::connect(listener.local_addr().unwrap());
+    let (near, far) = tokio::join!(listener.accept(), far);
+    let (near, mut far) = (near.unwrap().0, far.unwrap());
+    let refusing = async {
+        let mut relay = WebSocket::of_relay(near, LONGEST).await;
+        let refused = relay.next().await.unwrap();
+        assert!(
+            matches!(refused, Err(TransportError::TooBig)),
+            "{refused:?}"
+        );
+        relay.send(Message::Close(Ending::TooBig)).await.unwrap();
+        assert!(relay.next().await.is_none());
+    };
+    let peer = async {
+        let length = 16 * LONGEST;
+        let header = [&b"\x82\xff"[..], &(length as u64).to_be_bytes(), &[0; 4]].concat();
+        far.write_all(&header).await.unwrap();
+        far.write_all(&vec![0; length]).await.unwrap();
+        let mut told = [0; 4];
+        far.read_exact(&mut told).await.unwrap();
+        assert_eq!((told[0], &told[2..]), (0x88, &1009_u16.to_be_bytes()[..]));
+        drop(far);
+    };
+    timeout(PATIENCE, async { tokio::join!(refusing, peer) })
+        .await
+        .unwrap();
 }
