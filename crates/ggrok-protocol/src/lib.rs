@@ -22,6 +22,7 @@ pub mod bench;
 mod body;
 mod dialect;
 mod error;
+mod fair;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod headers;

@@ -8,16 +8,17 @@ use futures_util::{Sink, SinkExt, StreamExt};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
+use crate::fair::Fair;
 use crate::on_wake::OnWake;
 use crate::{Ending, Message, SessionError, Transport, TransportError};
 
 /// What arrives on a WebSocket.
-pub(crate) type Messages<T> = OnWake<SplitStream<T>>;
+pub(crate) type Messages<T> = Fair<OnWake<SplitStream<T>>>;
 
 /// Takes a WebSocket apart into what goes out and what arrives.
 pub(crate) fn split<T: Transport>(transport: T) -> (SplitSink<T, Message>, Messages<T>) {
     let (sink, stream) = transport.split();
-    (sink, OnWake::new(stream))
+    (sink, Fair::new(OnWake::new(stream)))
 }
 
 /// Where a session puts what is to be written. Bounded, and never waited for: whoever reads must
