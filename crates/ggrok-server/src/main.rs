@@ -18,7 +18,7 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 
-use crate::cli::{Cli, Command, LogFormat, RelayArgs, TokenAction};
+use crate::cli::{Cli, Command, LogFormat, OperatorArgs, RelayArgs, TokenAction};
 
 // Large bodies and bursts of calls cost less than with the system's: docs/speed.md.
 #[cfg(all(feature = "jemalloc", not(any(windows, target_env = "musl"))))]
@@ -32,7 +32,7 @@ fn main() -> ExitCode {
             action: TokenAction::New(new),
         }) => token::new(&new),
         None => {
-            let _log = start_log(&cli.relay);
+            let _log = start_log(&cli.relay.operator);
             runtime(cli.relay.workers()).and_then(|runtime| runtime.block_on(run(&cli.relay)))
         }
     };
@@ -56,7 +56,7 @@ fn runtime(workers: usize) -> anyhow::Result<Runtime> {
 }
 
 async fn run(args: &RelayArgs) -> anyhow::Result<()> {
-    let tokens = args.tokens()?;
+    let tokens = args.access.tokens()?;
     let config = args.config(tokens.clone().map_or_else(Access::open, Access::by))?;
     let address = args.address();
     let shutdown = signals()?;
@@ -64,7 +64,7 @@ async fn run(args: &RelayArgs) -> anyhow::Result<()> {
         format!("cannot listen on {address} (another address: --bind, another port: --port)")
     })?;
     let address = listener.local_addr()?;
-    let operators = match args.metrics_listen {
+    let operators = match args.operator.metrics_listen {
         Some(address) => Some(listen_for_operators(address).await?),
         None => None,
     };
@@ -101,7 +101,7 @@ async fn listen_for_operators(address: SocketAddr) -> anyhow::Result<TcpListener
 
 /// Starts the log. A thread of its own writes it, and lines that it cannot write are lost: a log that
 /// nobody reads must not stop the relay. What is queued is written when the guard is dropped.
-fn start_log(args: &RelayArgs) -> WorkerGuard {
+fn start_log(args: &OperatorArgs) -> WorkerGuard {
     let (stderr, guard) = tracing_appender::non_blocking(io::stderr());
     // Libraries below have their say only when something is wrong: their debug lines show fields
     // of requests.

@@ -1,0 +1,136 @@
+//! How much the relay takes, as the command line and the environment say.
+
+use anyhow::bail;
+use bytesize::ByteSize;
+use clap::Args;
+use ggrok_server::Config;
+
+/// How much the relay takes.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Limits")]
+pub(super) struct LimitArgs {
+    /// Connections of visitors and clients at a time; further ones are answered with 503
+    #[arg(
+        long,
+        env = "GGROK_CONNECTIONS",
+        default_value_t = 4096,
+        value_name = "COUNT"
+    )]
+    connections: usize,
+
+    /// Requests under way at a time, of all clients together; further ones are answered with 503
+    #[arg(
+        long,
+        env = "GGROK_TOTAL_CALLS",
+        default_value_t = 4096,
+        value_name = "COUNT"
+    )]
+    total_calls: usize,
+
+    /// Connections of one address, and requests that it has under way, at a time; behind trusted hops
+    /// requests alone
+    #[arg(
+        long,
+        env = "GGROK_PER_ADDRESS",
+        default_value_t = 1024,
+        value_name = "COUNT"
+    )]
+    per_address: usize,
+
+    /// Clients at a time
+    #[arg(
+        long,
+        env = "GGROK_TUNNELS",
+        default_value_t = 10_000,
+        value_name = "COUNT"
+    )]
+    tunnels: usize,
+
+    /// Clients of one owner at a time [default: 1000 with --tokens-file, else as many as --tunnels]
+    #[arg(long, env = "GGROK_OWNER_TUNNELS", value_name = "COUNT")]
+    owner_tunnels: Option<usize>,
+
+    /// Requests of one client that may be under way at a time
+    #[arg(
+        long,
+        env = "GGROK_CALLS",
+        default_value_t = 1000,
+        value_name = "COUNT"
+    )]
+    calls: usize,
+
+    /// Bytes of bodies that are held for one client
+    #[arg(
+        long,
+        env = "GGROK_HELD_LIMIT",
+        default_value = "64MiB",
+        value_name = "SIZE"
+    )]
+    held_limit: ByteSize,
+
+    /// Largest window of one streamed body: what may be on its way or unread
+    #[arg(
+        long,
+        env = "GGROK_WINDOW_LIMIT",
+        default_value = "1MiB",
+        value_name = "SIZE"
+    )]
+    window_limit: ByteSize,
+
+    /// Largest message of a client that streams
+    #[arg(
+        long,
+        env = "GGROK_FRAME_LIMIT",
+        default_value = "1MiB",
+        value_name = "SIZE"
+    )]
+    frame_limit: ByteSize,
+
+    /// Largest head of a request
+    #[arg(
+        long,
+        env = "GGROK_HEAD_LIMIT",
+        default_value = "64KiB",
+        value_name = "SIZE"
+    )]
+    head_limit: ByteSize,
+
+    /// Largest body of a request or response, for clients that speak ggrok's own dialect
+    #[arg(
+        long,
+        env = "GGROK_BODY_LIMIT",
+        default_value = "10MiB",
+        value_name = "SIZE"
+    )]
+    body_limit: ByteSize,
+}
+
+impl LimitArgs {
+    /// Sets the limits of a relay, which has one owner or several.
+    pub(super) fn apply(&self, config: &mut Config, several: bool) -> anyhow::Result<()> {
+        config.connections = self.connections;
+        config.calls = self.total_calls;
+        config.per_address = self.per_address;
+        config.tunnels = self.tunnels;
+        let of_one = if several { 1000 } else { self.tunnels };
+        config.tunnels_of_one = self.owner_tunnels.unwrap_or(of_one);
+        if self.frame_limit < ByteSize::kib(128) {
+            bail!("--frame-limit is at least 128KiB: frames of data have 64KiB, and a head");
+        }
+        config.limits.calls = self.calls;
+        config.limits.held = bytes("--held-limit", self.held_limit)?;
+        config.limits.window = bytes("--window-limit", self.window_limit)?;
+        config.limits.frame = bytes("--frame-limit", self.frame_limit)?;
+        config.head_limit = bytes("--head-limit", self.head_limit)?;
+        config.limits.body = bytes("--body-limit", self.body_limit)?;
+        Ok(())
+    }
+}
+
+/// A size that is held in memory.
+fn bytes(flag: &str, size: ByteSize) -> anyhow::Result<usize> {
+    if size > ByteSize::gib(1) {
+        bail!("{flag} is at most 1GiB: so much is held in memory");
+    }
+    Ok(usize::try_from(size.as_u64())?)
+}
