@@ -1,23 +1,27 @@
 //! The client's command line, environment and saved settings, down to a [`Config`].
 
+mod dialect;
+mod limits;
+mod local;
 mod registration;
+mod relay;
 mod rules;
 mod share;
 
+use std::env;
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
-use std::{env, fs};
 
-use anyhow::{Context, bail};
-use bytesize::ByteSize;
+use clap::builder::FalseyValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use ggrok_client::{Claim, Config, Dialect, HostHeader, LocalAddress, RelayAddress, Token};
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
+use ggrok_client::Config;
 use tracing::level_filters::LevelFilter;
 
+use self::dialect::DialectArgs;
+use self::limits::LimitArgs;
+use self::local::LocalArgs;
 use self::registration::{Registration, RegistrationArgs};
+use self::relay::RelayArgs;
+pub(crate) use self::relay::relay_address;
 use self::rules::RulesArgs;
 pub(crate) use self::share::{NewShareArgs, OwnerArgs, ShareAction, ShareArgs};
 use crate::settings::Settings;
@@ -85,94 +89,26 @@ pub(crate) enum Key {
 /// A tunnel's settings.
 #[derive(Args)]
 pub(crate) struct TunnelArgs {
-    /// Port or address of the local server, like 3000
-    #[arg(value_name = "LOCAL", group = "which")]
-    target: Option<LocalAddress>,
-
-    /// Port of the local server
-    #[arg(long, short, group = "which", value_parser = clap::value_parser!(u16).range(1..))]
-    port: Option<u16>,
-
-    /// Address of the local server, like http://127.0.0.1:9090 [env: GGROK_LOCAL=]
-    #[arg(long, group = "which", value_name = "ADDRESS")]
-    local: Option<LocalAddress>,
-
-    /// The host that the local server is told: the public one (preserve), its own address
-    /// (rewrite), or the one that is given
-    #[arg(
-        long,
-        env = "GGROK_HOST_HEADER",
-        default_value = "preserve",
-        value_name = "preserve|rewrite|HOST"
-    )]
-    host_header: HostHeader,
-    /// Speak HTTP/2 with the local server, with prior knowledge and in the clear, as gRPC servers do
-    #[arg(long, env = "GGROK_LOCAL_HTTP2", value_parser = clap::builder::FalseyValueParser::new())]
-    local_http2: bool,
+    #[command(flatten)]
+    local: LocalArgs,
 
     #[command(flatten)]
     registration: RegistrationArgs,
 
     #[command(flatten)]
+    relay: RelayArgs,
+
+    #[command(flatten)]
+    dialect: DialectArgs,
+
+    #[command(flatten)]
     rules: RulesArgs,
 
-    /// The relay's token
-    #[arg(
-        long,
-        alias = "apikey",
-        env = "GGROK_TOKEN",
-        hide_env_values = true,
-        value_name = "TOKEN"
-    )]
-    token: Option<String>,
-
-    /// A PEM file with certificate authorities to trust besides the system's
-    #[arg(long, env = "GGROK_CA_CERT", value_name = "FILE")]
-    ca_cert: Option<PathBuf>,
-
-    /// What to speak with the relay; by itself the best that both know
-    #[arg(
-        long,
-        env = "GGROK_DIALECT",
-        default_value = "auto",
-        value_name = "DIALECT"
-    )]
-    dialect: DialectChoice,
-
-    /// How long the local server may take for a response, in the originals' dialects
-    #[arg(long, env = "GGROK_LOCAL_TIMEOUT", value_parser = humantime::parse_duration, default_value = "25s", value_name = "TIME")]
-    local_timeout: Duration,
-
-    /// Largest window of one streamed body: what may be on its way or unread
-    #[arg(
-        long,
-        env = "GGROK_WINDOW_LIMIT",
-        default_value = "1MiB",
-        value_name = "SIZE"
-    )]
-    window_limit: ByteSize,
-
-    /// Largest body of a request or response, in the originals' dialects
-    #[arg(
-        long,
-        env = "GGROK_BODY_LIMIT",
-        default_value = "10MiB",
-        value_name = "SIZE"
-    )]
-    body_limit: ByteSize,
-
-    /// Threads that work for the tunnel; more than one seldom helps
-    #[arg(
-        long,
-        env = "GGROK_WORKERS",
-        default_value_t = 1,
-        value_parser = clap::value_parser!(u16).range(1..=1024),
-        value_name = "COUNT"
-    )]
-    workers: u16,
+    #[command(flatten)]
+    pub(crate) limits: LimitArgs,
 
     /// Print one JSON object a line
-    #[arg(long, env = "GGROK_JSON", value_parser = clap::builder::FalseyValueParser::new())]
+    #[arg(long, env = "GGROK_JSON", value_parser = FalseyValueParser::new(), help_heading = OUTPUT)]
     pub(crate) json: bool,
 
     /// What is logged, to standard error: off, error, warn, info, debug or trace
@@ -180,7 +116,8 @@ pub(crate) struct TunnelArgs {
         long = "log",
         env = "GGROK_LOG",
         default_value = "warn",
-        value_name = "LEVEL"
+        value_name = "LEVEL",
+        help_heading = OUTPUT
     )]
     pub(crate) log_level: LevelFilter,
 
@@ -198,19 +135,8 @@ pub(crate) struct TunnelArgs {
     client: bool,
 }
 
-/// What is spoken with the relay.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum DialectChoice {
-    /// The best that the relay knows
-    Auto,
-    /// Many requests at once, streamed; WebSockets
-    #[value(name = "ggrok.v2")]
-    V2,
-    /// The original's: one request at a time
-    Ggrok,
-    /// The original's of mirrors: one request at a time
-    MagicMirror,
-}
+/// What `--help` calls the flags for what is printed.
+const OUTPUT: &str = "Output";
 
 /// Rewrites the originals' flags, which may have one dash: ggrok's `-client`, `-port 3000` and
 /// `-proxyServer HOST`, magic-mirror's `-remote URL`, `-name NAME`, `-local ADDRESS`, `-apikey KEY`.
@@ -232,17 +158,12 @@ pub(crate) fn with_two_dashes(args: impl Iterator<Item = OsString>) -> Vec<OsStr
 }
 
 impl TunnelArgs {
-    /// Threads that work for the tunnel.
-    pub(crate) const fn workers(&self) -> usize {
-        self.workers as usize
-    }
-
     /// Puts flags, environment and saved settings together, in this order of precedence.
     pub(crate) fn config(&self) -> anyhow::Result<Config> {
         let saved = Settings::load()?;
         let variable = |name: &str| env::var(name).ok();
         let registration = self.registration.clone().or_environment(variable)?;
-        let local = self.local(registration.is_remote())?;
+        let local = self.local.address(registration.is_remote())?;
         let Registration {
             relay,
             is_saved_relay,
@@ -251,90 +172,15 @@ impl TunnelArgs {
         let mut config = Config::new(relay, local);
         // The saved token is the saved relay's, and goes to no other.
         let saved_token = saved.token.filter(|_| is_saved_relay);
-        config.token = checked_token(self.token.as_deref().or(saved_token.as_deref()))?;
+        config.token = self.relay.token(saved_token.as_deref())?;
         config.rules = self.rules.read()?;
-        config.authorities = authorities(self.ca_cert.as_deref())?;
-        config.dialect = self.dialect(&claim)?;
+        config.authorities = self.relay.authorities()?;
+        config.dialect = self.dialect.read(&claim)?;
         config.claim = claim;
-        config.host_header = self.host_header.clone();
-        config.local_http2 = self.local_http2;
-        config.local_timeout = self.local_timeout;
-        config.limits.window = bytes("--window-limit", self.window_limit)?;
-        config.limits.body = bytes("--body-limit", self.body_limit)?;
+        self.local.apply(&mut config);
+        self.limits.apply(&mut config)?;
         Ok(config)
     }
-
-    fn local(&self, is_remote: bool) -> anyhow::Result<LocalAddress> {
-        let given = self.target.clone().or_else(|| self.local.clone());
-        if let Some(address) = given.or_else(|| self.port.map(LocalAddress::port)) {
-            return Ok(address);
-        }
-        match env::var("GGROK_LOCAL") {
-            Ok(address) => address
-                .parse()
-                .with_context(|| format!("GGROK_LOCAL is {address:?}")),
-            Err(_) if is_remote => bail!(
-                "which local server? Give its address, like --local http://localhost:9090: requests \
-                 go there alone, and never where a remote says"
-            ),
-            Err(_) => bail!("which local server? Give its port, like: ggrok-client 3000"),
-        }
-    }
-
-    fn dialect(&self, claim: &Claim) -> anyhow::Result<Option<Dialect>> {
-        let dialect = match self.dialect {
-            DialectChoice::Auto => return Ok(None),
-            DialectChoice::V2 => Dialect::V2,
-            DialectChoice::Ggrok => Dialect::Ggrok,
-            DialectChoice::MagicMirror => Dialect::MagicMirror,
-        };
-        if !claim.speaks(dialect) {
-            let (what, original) = match claim {
-                Claim::Mirror(_) => ("a --name", claim.original()),
-                Claim::Host | Claim::OtherHost(_) => ("a host", claim.original()),
-            };
-            bail!("{dialect} is not spoken for {what}: use --dialect {original}, ggrok.v2 or auto");
-        }
-        Ok(Some(dialect))
-    }
-}
-
-/// Certificate authorities of a file.
-fn authorities(path: Option<&Path>) -> anyhow::Result<Vec<CertificateDer<'static>>> {
-    let Some(path) = path else {
-        return Ok(Vec::new());
-    };
-    let pem = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let authorities: Vec<_> = CertificateDer::pem_slice_iter(&pem)
-        .collect::<Result<_, _>>()
-        .with_context(|| format!("{} is no PEM file", path.display()))?;
-    if authorities.is_empty() {
-        bail!("{} holds no certificate", path.display());
-    }
-    Ok(authorities)
-}
-
-/// A token that a field can hold.
-fn checked_token(token: Option<&str>) -> anyhow::Result<Option<Token>> {
-    let text = token.unwrap_or_default().trim();
-    if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-        bail!("the token has a character that no token has; copy it again");
-    }
-    Ok(token.and_then(Token::new))
-}
-
-/// A size that is held in memory.
-fn bytes(flag: &str, size: ByteSize) -> anyhow::Result<usize> {
-    if size > ByteSize::gib(1) {
-        bail!("{flag} is at most 1GiB: so much is held in memory");
-    }
-    Ok(usize::try_from(size.as_u64())?)
-}
-
-/// Reads the address of a relay.
-pub(crate) fn relay(server: &str) -> anyhow::Result<RelayAddress> {
-    let address = server.parse();
-    address.with_context(|| format!("{server:?} is no address of a relay"))
 }
 
 #[cfg(test)]

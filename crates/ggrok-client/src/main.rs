@@ -40,7 +40,7 @@ fn main() -> ExitCode {
         (Some(Command::Share(args)), _) => return run(1, share::run(*args)),
         (Some(Command::Config { action }), _) => config(action.unwrap_or(ConfigAction::Show)),
         (None, Some(server)) => save_server(server.clone()),
-        (None, None) => return run(cli.tunnel.workers(), tunnel(&cli.tunnel)),
+        (None, None) => return run(cli.tunnel.limits.workers(), tunnel(&cli.tunnel)),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -129,7 +129,7 @@ const fn connect_code(error: &ConnectError) -> u8 {
 }
 
 fn login(server: String, token: Option<String>) -> anyhow::Result<()> {
-    cli::relay(&server)?;
+    cli::relay_address(&server)?;
     let token = ask_unless(token)?;
     save(|saved| {
         saved.server = Some(server);
@@ -185,7 +185,7 @@ fn ask_unless(token: Option<String>) -> anyhow::Result<Option<String>> {
 }
 
 fn save_server(server: String) -> anyhow::Result<()> {
-    cli::relay(&server)?;
+    cli::relay_address(&server)?;
     save(|saved| saved.server = Some(server))
 }
 

@@ -5,13 +5,15 @@ use std::str::FromStr;
 
 use anyhow::{Context, bail};
 use clap::Args;
+use clap::builder::FalseyValueParser;
 use ggrok_client::{Claim, HostName, Mirror, MirrorName, RelayAddress, RemoteAddress};
 
-use super::relay;
+use super::relay_address;
 
 /// Where to register, and what for. The environment stands in for flags that are not given, but for
 /// none that would contradict those that are: so clap does not read it.
 #[derive(Args, Clone)]
+#[command(next_help_heading = "Relay")]
 pub(super) struct RegistrationArgs {
     /// The relay, like relay.example.com; a URL with ws:// where it has no TLS [env: GGROK_SERVER=]
     #[arg(long, short, value_name = "HOST")]
@@ -32,7 +34,7 @@ pub(super) struct RegistrationArgs {
     remote: Option<RemoteAddress>,
 
     /// With --remote: let everybody visit the name too, where the relay has a domain
-    #[arg(long, env = "GGROK_PUBLIC", value_parser = clap::builder::FalseyValueParser::new())]
+    #[arg(long, env = "GGROK_PUBLIC", value_parser = FalseyValueParser::new())]
     public: bool,
 }
 
@@ -90,7 +92,7 @@ impl RegistrationArgs {
             bail!("which relay? Give it with --server HOST, or save it: ggrok-client login HOST");
         };
         Ok(Registration {
-            relay: relay(&server)?,
+            relay: relay_address(&server)?,
             is_saved_relay,
             claim: self.claim(),
         })

@@ -2,10 +2,12 @@
 
 use anyhow::{Context, bail};
 use clap::Args;
+use clap::builder::FalseyValueParser;
 use ggrok_client::{BadRules, Login, Logins, Network, PathPrefix, Rules};
 
 /// Which visitors are let in. They have to meet every kind of rule that is given.
 #[derive(Args, Clone)]
+#[command(next_help_heading = "Visitors")]
 pub(super) struct RulesArgs {
     /// Ask visitors for this user and password; may be given several times, and in the variable one a
     /// line. In the variable nobody else on this machine can see it
@@ -41,7 +43,7 @@ pub(super) struct RulesArgs {
     #[arg(
         long,
         env = "GGROK_LINKS_ONLY",
-        value_parser = clap::builder::FalseyValueParser::new()
+        value_parser = FalseyValueParser::new()
     )]
     links_only: bool,
 }

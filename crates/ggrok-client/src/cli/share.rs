@@ -1,13 +1,13 @@
 //! `share`: which link is wanted, and of which relay.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::bail;
+use clap::builder::FalseyValueParser;
 use clap::{Args, Subcommand};
 use ggrok_client::{HostName, MirrorName, NewShare, PathPrefix, Shared, Shares};
 
-use super::{authorities, checked_token, relay};
+use super::relay::{RelayArgs, relay_address};
 use crate::settings::Settings;
 
 /// What is done with links.
@@ -38,29 +38,24 @@ pub(crate) enum ShareAction {
 #[derive(Args)]
 pub(crate) struct OwnerArgs {
     /// The relay, where it is not the saved one
-    #[arg(long, short, env = "GGROK_SERVER", value_name = "HOST")]
-    server: Option<String>,
-    /// The relay's token
     #[arg(
         long,
-        env = "GGROK_TOKEN",
-        hide_env_values = true,
-        value_name = "TOKEN"
+        short,
+        env = "GGROK_SERVER",
+        value_name = "HOST",
+        help_heading = "Relay"
     )]
-    token: Option<String>,
-    /// A PEM file with certificate authorities to trust besides the system's
-    #[arg(long, env = "GGROK_CA_CERT", value_name = "FILE")]
-    ca_cert: Option<PathBuf>,
+    server: Option<String>,
     /// Print JSON
-    #[arg(long, env = "GGROK_JSON", value_parser = clap::builder::FalseyValueParser::new())]
+    #[arg(long, env = "GGROK_JSON", value_parser = FalseyValueParser::new())]
     pub(crate) json: bool,
+    #[command(flatten)]
+    relay: RelayArgs,
 }
 
 /// What a new link opens.
 #[derive(Args)]
 pub(crate) struct NewShareArgs {
-    #[command(flatten)]
-    pub(crate) owner: OwnerArgs,
     /// The name whose visitors it lets in, in place of those of the relay's host
     #[arg(long, env = "GGROK_NAME")]
     name: Option<MirrorName>,
@@ -76,6 +71,8 @@ pub(crate) struct NewShareArgs {
     /// How many visitors it lets in, 100 at most [default: any number]
     #[arg(long, value_name = "COUNT")]
     uses: Option<usize>,
+    #[command(flatten)]
+    pub(crate) owner: OwnerArgs,
 }
 
 impl OwnerArgs {
@@ -86,13 +83,10 @@ impl OwnerArgs {
             bail!("which relay? Give it with --server HOST, or save it: ggrok-client login HOST");
         };
         // The saved token is the saved relay's, and goes to no other.
-        let token = self
-            .token
-            .clone()
-            .or_else(|| saved.token.filter(|_| is_saved_relay));
-        let token = checked_token(token.as_deref())?;
-        let authorities = authorities(self.ca_cert.as_deref())?;
-        let relay = relay(&server)?;
+        let saved_token = saved.token.filter(|_| is_saved_relay);
+        let token = self.relay.token(saved_token.as_deref())?;
+        let authorities = self.relay.authorities()?;
+        let relay = relay_address(&server)?;
         if token.is_some() && !relay.is_secure() && !relay.is_loopback() {
             eprintln!(
                 "ggrok-client: the token goes to {relay} in the clear, for everybody on the way to read"

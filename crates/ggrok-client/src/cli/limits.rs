@@ -1,0 +1,60 @@
+//! How much the client takes.
+
+use anyhow::bail;
+use bytesize::ByteSize;
+use clap::Args;
+use ggrok_client::Config;
+
+/// How much the client takes.
+#[derive(Args)]
+#[command(next_help_heading = "Limits")]
+pub(crate) struct LimitArgs {
+    /// Largest window of one streamed body: what may be on its way or unread
+    #[arg(
+        long,
+        env = "GGROK_WINDOW_LIMIT",
+        default_value = "1MiB",
+        value_name = "SIZE"
+    )]
+    window_limit: ByteSize,
+
+    /// Largest body of a request or response, in the originals' dialects
+    #[arg(
+        long,
+        env = "GGROK_BODY_LIMIT",
+        default_value = "10MiB",
+        value_name = "SIZE"
+    )]
+    body_limit: ByteSize,
+
+    /// Threads that work for the tunnel; more than one seldom helps
+    #[arg(
+        long,
+        env = "GGROK_WORKERS",
+        default_value_t = 1,
+        value_parser = clap::value_parser!(u16).range(1..=1024),
+        value_name = "COUNT"
+    )]
+    workers: u16,
+}
+
+impl LimitArgs {
+    /// Threads that work for the tunnel.
+    pub(crate) const fn workers(&self) -> usize {
+        self.workers as usize
+    }
+
+    pub(super) fn apply(&self, config: &mut Config) -> anyhow::Result<()> {
+        config.limits.window = bytes("--window-limit", self.window_limit)?;
+        config.limits.body = bytes("--body-limit", self.body_limit)?;
+        Ok(())
+    }
+}
+
+/// A size that is held in memory.
+fn bytes(flag: &str, size: ByteSize) -> anyhow::Result<usize> {
+    if size > ByteSize::gib(1) {
+        bail!("{flag} is at most 1GiB: so much is held in memory");
+    }
+    Ok(usize::try_from(size.as_u64())?)
+}

@@ -1,0 +1,68 @@
+//! The relay: its address, and what makes both sides trust each other.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use clap::Args;
+use ggrok_client::{RelayAddress, Token};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+
+/// What makes the relay and the client trust each other.
+#[derive(Args)]
+#[command(next_help_heading = "Relay")]
+pub(super) struct RelayArgs {
+    /// The relay's token
+    #[arg(
+        long,
+        alias = "apikey",
+        env = "GGROK_TOKEN",
+        hide_env_values = true,
+        value_name = "TOKEN"
+    )]
+    token: Option<String>,
+
+    /// A PEM file with certificate authorities to trust besides the system's
+    #[arg(long, env = "GGROK_CA_CERT", value_name = "FILE")]
+    ca_cert: Option<PathBuf>,
+}
+
+impl RelayArgs {
+    /// The token that was given, or else the saved one.
+    pub(super) fn token(&self, saved: Option<&str>) -> anyhow::Result<Option<Token>> {
+        checked_token(self.token.as_deref().or(saved))
+    }
+
+    /// The certificate authorities to trust besides the system's.
+    pub(super) fn authorities(&self) -> anyhow::Result<Vec<CertificateDer<'static>>> {
+        self.ca_cert.as_deref().map_or(Ok(Vec::new()), authorities)
+    }
+}
+
+/// Certificate authorities of a file.
+fn authorities(path: &Path) -> anyhow::Result<Vec<CertificateDer<'static>>> {
+    let pem = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let authorities: Vec<_> = CertificateDer::pem_slice_iter(&pem)
+        .collect::<Result<_, _>>()
+        .with_context(|| format!("{} is no PEM file", path.display()))?;
+    if authorities.is_empty() {
+        bail!("{} holds no certificate", path.display());
+    }
+    Ok(authorities)
+}
+
+/// A token that a field can hold.
+fn checked_token(token: Option<&str>) -> anyhow::Result<Option<Token>> {
+    let text = token.unwrap_or_default().trim();
+    if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        bail!("the token has a character that no token has; copy it again");
+    }
+    Ok(token.and_then(Token::new))
+}
+
+/// Reads the address of a relay.
+pub(crate) fn relay_address(server: &str) -> anyhow::Result<RelayAddress> {
+    let address = server.parse();
+    address.with_context(|| format!("{server:?} is no address of a relay"))
+}
