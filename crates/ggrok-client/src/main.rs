@@ -17,7 +17,7 @@ use tokio::runtime::Builder;
 use tracing::level_filters::LevelFilter;
 use tracing_appender::non_blocking::WorkerGuard;
 use tracing_subscriber::filter::Targets;
-use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::cli::{Cli, Command, ConfigAction, Key, TunnelArgs};
@@ -207,9 +207,7 @@ fn start_log(level: LevelFilter) -> WorkerGuard {
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(stderr)
         .with_ansi(io::stderr().is_terminal());
-    tracing_subscriber::registry()
-        .with(lines.with_filter(ours))
-        .init();
+    tracing_subscriber::registry().with(ours).with(lines).init();
     guard
 }
 

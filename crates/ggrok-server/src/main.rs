@@ -112,10 +112,10 @@ fn start_log(args: &OperatorArgs) -> WorkerGuard {
         .with_writer(stderr)
         .with_ansi(io::stderr().is_terminal());
     let lines = match args.log_format {
-        LogFormat::Text => lines.with_filter(ours).boxed(),
-        LogFormat::Json => lines.json().flatten_event(true).with_filter(ours).boxed(),
+        LogFormat::Text => lines.boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).boxed(),
     };
-    tracing_subscriber::registry().with(lines).init();
+    tracing_subscriber::registry().with(ours).with(lines).init();
     guard
 }
 
