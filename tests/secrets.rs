@@ -169,7 +169,35 @@ async fn shows_no_secret(format: &str) {
     })
     .await;
 
-    let authorization = format!("Authorization: Basic {CANARY}-password\r\n");
+    answers_of_apps(at).await;
+    refusals_of_the_relay(at).await;
+    pages_of_the_relay(at).await;
+    answers_to_noise(at).await;
+    damage_tokens(&folder, &relay).await;
+
+    // `--token` is where everybody sees it: its help and the documents name better places.
+    for (name, program) in [
+        ("relay", &relay),
+        ("file", &by_file),
+        ("variable", &by_variable),
+    ] {
+        clean(&format!("the arguments of {name}"), &program.arguments());
+    }
+    for program in [by_file, by_variable, by_flag, relay] {
+        let said = program.end().await;
+        assert!(said.lines().count() > 2, "{said}");
+        clean("the output", &said);
+    }
+}
+
+/// What visitors' passwords come in.
+fn authorization() -> String {
+    format!("Authorization: Basic {CANARY}-password\r\n")
+}
+
+/// Apps show secrets, which go through, and break off with some, which do not.
+async fn answers_of_apps(at: SocketAddr) {
+    let authorization = authorization();
     for name in ["file", "variable", "flag"] {
         let host = format!("{name}.tunnel.test");
         let answer = raw(at, laden(at, &host, "/path", &authorization)).await;
@@ -183,8 +211,10 @@ async fn shows_no_secret(format: &str) {
         assert_eq!(answer.status(), 502, "{answer:?}");
         clean("the client's own answer", &format!("{answer:?}"));
     }
+}
 
-    // The relay's own answers.
+async fn refusals_of_the_relay(at: SocketAddr) {
+    let authorization = authorization();
     let own = at.to_string();
     refused(
         &raw(at, laden(at, "nobody.test", "/", &authorization)).await,
@@ -211,6 +241,10 @@ async fn shows_no_secret(format: &str) {
             assert!(answer.status() >= 400, "{page}: {answer:?}");
         }
     }
+}
+
+/// Pages, some of them asked for with the right token.
+async fn pages_of_the_relay(at: SocketAddr) {
     let token = format!("X-Ggrok-Token: {}\r\n", secret("token"));
     for page in ["/_ggrok/mirrors", "/_ggrok/mirrors/file", "/_ggrok/nothing"] {
         let asking = format!(
@@ -232,8 +266,10 @@ async fn shows_no_secret(format: &str) {
     let metrics = raw(at, metrics).await;
     assert_eq!(metrics.status(), 200);
     clean("metrics", &format!("{metrics:?}"));
+}
 
-    // Not HTTP at all, in both versions.
+/// Not HTTP at all, in both versions.
+async fn answers_to_noise(at: SocketAddr) {
     for noise in [
         format!("{CANARY}\r\n\r\n"),
         format!("GET /{CANARY}\u{1} HTTP/1.1\r\n\r\n"),
@@ -243,8 +279,10 @@ async fn shows_no_secret(format: &str) {
         let answer = crate::support::exchange(at, noise.as_bytes()).await;
         clean("an answer to noise", &String::from_utf8_lossy(&answer));
     }
+}
 
-    // A token that somebody put into the file in place of its digest.
+/// Puts tokens into their file in place of their digests, as somebody might.
+async fn damage_tokens(folder: &TempDir, relay: &Watched) {
     let tokens = folder.path().join("tokens.toml");
     for damaged in [
         format!("[[token]]\nowner = \"ana\"\nsha256 = \"{CANARY}\"\n"),
@@ -256,20 +294,6 @@ async fn shows_no_secret(format: &str) {
             (relay.said().matches("the tokens stay").count() > before).then_some(())
         })
         .await;
-    }
-
-    // `--token` is where everybody sees it: its help and the documents name better places.
-    for (name, program) in [
-        ("relay", &relay),
-        ("file", &by_file),
-        ("variable", &by_variable),
-    ] {
-        clean(&format!("the arguments of {name}"), &program.arguments());
-    }
-    for program in [by_file, by_variable, by_flag, relay] {
-        let said = program.end().await;
-        assert!(said.lines().count() > 2, "{said}");
-        clean("the output", &said);
     }
 }
 
