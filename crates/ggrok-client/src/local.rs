@@ -1,6 +1,7 @@
 //! The local server, or the service in its place: every request is replayed against it as it came.
 
 mod body;
+mod error;
 mod framing;
 mod http2;
 mod in_pieces;
@@ -8,14 +9,12 @@ mod origin;
 mod pool;
 
 use std::convert::Infallible;
-use std::fmt;
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::TryFutureExt;
 use futures_util::future::Either;
-use ggrok_protocol::{Dialect, ERROR_HEADER, Refusal, TunnelBody, remove_hop_by_hop};
+use ggrok_protocol::{Dialect, ERROR_HEADER, TunnelBody, remove_hop_by_hop};
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TE, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body::Body;
@@ -25,6 +24,7 @@ use hyper_util::rt::TokioIo;
 use tokio::time::timeout;
 
 pub(crate) use self::body::LocalBody;
+pub(crate) use self::error::LocalError;
 use self::http2::Connections;
 use self::in_pieces::InPieces;
 pub(crate) use self::origin::{OwnOrigin, PublicOrigin};
@@ -54,21 +54,6 @@ type Repeated<'a> = dyn Fn() -> Request<TunnelBody> + Sync + 'a;
 pub(crate) enum Replied {
     Response(Response<LocalBody>),
     Upgrade(Switched),
-}
-
-/// Why the local server gave no response.
-#[derive(Debug)]
-pub(crate) enum LocalError {
-    /// Nothing accepts connections at its address.
-    Unreachable(io::Error),
-    /// Its response did not start in time.
-    TimedOut,
-    /// It closed the connection, or what it sent is no response in the HTTP that it should speak.
-    Broken(hyper::Error),
-    /// The request's host or target cannot be said in HTTP/2.
-    Target(http::Error),
-    /// What it sent can be read as several responses, or answers another request than ours.
-    Invalid(&'static str),
 }
 
 impl Replied {
@@ -294,44 +279,3 @@ fn is_idempotent<B>(request: &Request<B>) -> bool {
 
 /// Fields that a response may have. The library's own limit is 100, and some apps set more cookies.
 const MAX_FIELDS: usize = 500;
-
-impl LocalError {
-    /// What the visitor is told.
-    pub(crate) const fn refusal(&self) -> Refusal {
-        let (status, code, text) = match self {
-            Self::Unreachable(_) => (
-                StatusCode::BAD_GATEWAY,
-                "local-unreachable",
-                "The ggrok client is connected, but the app behind it is not running.",
-            ),
-            Self::TimedOut => (
-                StatusCode::GATEWAY_TIMEOUT,
-                "local-timed-out",
-                "The app behind the ggrok client did not answer in time.",
-            ),
-            Self::Broken(_) | Self::Invalid(_) => (
-                StatusCode::BAD_GATEWAY,
-                "local-broken",
-                "The app behind the ggrok client closed the connection or sent no valid response.",
-            ),
-            Self::Target(_) => (
-                StatusCode::BAD_REQUEST,
-                "bad-target",
-                "The app behind the ggrok client speaks HTTP/2, which cannot say this host or target.",
-            ),
-        };
-        Refusal::new(status, code, text)
-    }
-}
-
-impl fmt::Display for LocalError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unreachable(error) => write!(f, "cannot connect: {error}"),
-            Self::TimedOut => f.write_str("no response in time"),
-            Self::Broken(error) => write!(f, "no valid response: {error}"),
-            Self::Target(error) => write!(f, "cannot be said in HTTP/2: {error}"),
-            Self::Invalid(why) => write!(f, "no valid response: {why}"),
-        }
-    }
-}
