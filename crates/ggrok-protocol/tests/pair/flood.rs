@@ -2,9 +2,15 @@
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::{Sink, Stream};
-use ggrok_protocol::{Dialect, Ending, Limits, Message, TransportError, accept, open};
+use ggrok_protocol::{
+    CallError, Dialect, Ending, Limits, Message, SessionError, TransportError, accept, open,
+};
+use http::Request;
+use http_body_util::Empty;
 
 /// A WebSocket on which there is always something to read, up to its end.
 struct Flood {
@@ -58,5 +64,23 @@ async fn a_tunnel_is_closed_though_its_peer_never_stops() {
         drop(incoming);
         let ended = client.run(Flood { left: FLOOD }).await.unwrap();
         assert_eq!(ended, Ending::Done, "{dialect:?}");
+    }
+}
+
+/// Where a session keeps the deadline of its one call.
+#[tokio::test(start_paused = true)]
+async fn a_call_times_out_though_its_peer_never_stops() {
+    for dialect in [Dialect::Ggrok, Dialect::MagicMirror] {
+        let limits = Limits {
+            call_timeout: Duration::ZERO,
+            ..Limits::default()
+        };
+        let (tunnel, relay) = open(dialect, limits);
+        let request = Request::get("http://a.test/").body(Empty::<Bytes>::new());
+        let flood = Flood { left: FLOOD };
+        let (called, ended) = tokio::join!(tunnel.call(request.unwrap()), relay.run(flood));
+        assert!(matches!(called, Err(CallError::TimedOut)), "{dialect:?}");
+        let ended = ended.unwrap_err();
+        assert!(matches!(ended, SessionError::CallTimedOut), "{ended}");
     }
 }
