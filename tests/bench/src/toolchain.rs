@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 
 /// What a build with training needs.
 pub struct Toolchain {
@@ -27,23 +27,10 @@ impl Toolchain {
         };
         let target = field("host: ")?.to_owned();
         let llvm = major(field("LLVM version: ")?);
-        let sysroot = told_by(&rustc(), &["--print", "sysroot"])?;
-        let with_rustup = Path::new(sysroot.trim()).join("lib/rustlib");
-        let with_rustup = with_rustup.join(&target).join("bin/llvm-profdata");
-        let places = match std::env::var_os("LLVM_PROFDATA") {
-            Some(chosen) => vec![chosen.into()],
-            None => vec![
-                with_rustup,
-                format!("llvm-profdata-{llvm}").into(),
-                "llvm-profdata".into(),
-            ],
-        };
-        let fitting = places.into_iter().find(|place| is_of(llvm, place));
-        let Some(profdata) = fitting else {
-            bail!(
-                "there is no llvm-profdata of LLVM {llvm}, which this Rust compiler has: install it \
-                 with `rustup component add llvm-tools`, or name it in LLVM_PROFDATA"
-            );
+        let profdata = match std::env::var_os("LLVM_PROFDATA") {
+            // Not asked for its version: it says itself what it cannot read, and so does the compiler.
+            Some(chosen) => chosen.into(),
+            None => fitting(llvm, &target)?,
         };
         Ok(Self { target, profdata })
     }
@@ -59,6 +46,21 @@ impl Toolchain {
         ensure!(status.success(), "llvm-profdata cannot merge the counts");
         Ok(())
     }
+}
+
+/// The program of the compiler's LLVM: rustup's, or the system's.
+fn fitting(llvm: &str, target: &str) -> anyhow::Result<PathBuf> {
+    let sysroot = told_by(&rustc(), &["--print", "sysroot"])?;
+    let with_rustup = Path::new(sysroot.trim()).join("lib/rustlib");
+    let with_rustup = with_rustup.join(target).join("bin/llvm-profdata");
+    let system_s = format!("llvm-profdata-{llvm}");
+    let mut places = [with_rustup, system_s.into(), "llvm-profdata".into()].into_iter();
+    places.find(|place| is_of(llvm, place)).with_context(|| {
+        format!(
+            "there is no llvm-profdata of LLVM {llvm}, which this Rust compiler has: install it with \
+             `rustup component add llvm-tools`, or name one that reads the same counts in LLVM_PROFDATA"
+        )
+    })
 }
 
 fn rustc() -> PathBuf {
