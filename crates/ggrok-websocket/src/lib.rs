@@ -6,6 +6,10 @@
 //! than they need.
 
 mod beneath;
+#[cfg(any(test, fuzzing))]
+mod beside;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod incoming;
 mod mask;
 mod message;

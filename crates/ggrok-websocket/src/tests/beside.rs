@@ -1,23 +1,12 @@
-//! Our end and the library's own, beside each other: whatever comes, both say the same.
+//! Frames as peers send them, and some that they should not.
 
 use bytes::{BufMut, BytesMut};
-use futures_util::{Stream, StreamExt};
-use ggrok_protocol::{Message, TransportError};
 use proptest::prelude::*;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
-use tokio::time::timeout;
-use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::protocol::Role;
 use tokio_tungstenite::tungstenite::protocol::frame::FrameHeader;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::OpCode;
 
-use super::PATIENCE;
+use crate::beside::{self, LONGEST};
 use crate::mask::apply;
-use crate::message::{error, read};
-use crate::{WebSocket, config};
-
-/// Bytes of the longest message: some of these have more.
-const LONGEST: usize = 400;
 
 /// A frame, of which most are what a peer of ours would send.
 fn frame(masked: bool) -> impl Strategy<Value = Vec<u8>> {
@@ -72,65 +61,14 @@ fn sent(masked: bool) -> impl Strategy<Value = Vec<u8>> {
         })
 }
 
-/// What was read, up to the end, and what was written.
-type Outcome = (Vec<String>, Vec<u8>);
-
-/// Reads all that a peer sends, in pieces of so many bytes at most.
-async fn outcome<S>(sent: &[u8], room: usize, open: impl AsyncFnOnce(DuplexStream) -> S) -> Outcome
-where
-    S: Stream<Item = Result<Message, TransportError>> + Unpin,
-{
-    let (near, mut far) = duplex(room);
-    let socket = open(near).await;
-    let reading = socket.map(|message| format!("{message:?}")).collect();
-    let peer = async {
-        let (mut from, mut to) = tokio::io::split(&mut far);
-        let sending = async {
-            // It may be refused before it has said all.
-            to.write_all(sent).await.ok();
-            to.shutdown().await.ok();
-        };
-        let mut written = vec![];
-        let (_, read) = tokio::join!(sending, from.read_to_end(&mut written));
-        read.unwrap();
-        written
-    };
-    timeout(PATIENCE, async { tokio::join!(reading, peer) })
-        .await
-        .expect("it ends")
-}
-
-fn run(test: impl Future<Output = ()>) {
-    let mut runtime = tokio::runtime::Builder::new_current_thread();
-    runtime.enable_time().build().unwrap().block_on(test);
-}
-
-async fn library(
-    stream: DuplexStream,
-    role: Role,
-) -> impl Stream<Item = Result<Message, TransportError>> + Unpin {
-    let socket = WebSocketStream::from_raw_socket(stream, role, Some(config(LONGEST))).await;
-    socket.map(|message| message.map(read).map_err(error))
-}
-
 proptest! {
     #[test]
     fn a_relay_reads_and_answers_as_the_library(sent in sent(true), room in 1..300_usize) {
-        run(async {
-            let ours = async |stream| WebSocket::of_relay(stream, LONGEST).await;
-            let library = async |stream| library(stream, Role::Server).await;
-            let expected = outcome(&sent, room, library).await;
-            assert_eq!(outcome(&sent, room, ours).await, expected);
-        });
+        beside::relay_reads(&sent, room);
     }
 
     #[test]
     fn a_client_reads_as_the_library(sent in sent(false), room in 1..300_usize) {
-        run(async {
-            let ours = async |stream| WebSocket::of_client(stream, &[], LONGEST).await;
-            let library = async |stream| library(stream, Role::Client).await;
-            let (expected, _) = outcome(&sent, room, library).await;
-            assert_eq!(outcome(&sent, room, ours).await.0, expected);
-        });
+        beside::client_reads(&sent, room);
     }
 }
