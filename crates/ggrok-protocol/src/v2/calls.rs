@@ -45,7 +45,7 @@ impl Calls {
         };
         Self {
             table: Mutex::new(table),
-            budget: Budget::new(limits.held),
+            budget: Budget::new(limits.held, limits.calls),
             limits,
         }
     }

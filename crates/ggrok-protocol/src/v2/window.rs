@@ -2,31 +2,54 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 /// Credit that every body starts with, in bytes, on both sides and without a word.
 pub(crate) const INITIAL: u32 = 64 << 10;
 
+/// Who needs longer to read half a window is no fast reader.
+const SLOW: Duration = Duration::from_secs(2);
+
 /// Bytes that a tunnel's receivers may promise together.
 #[derive(Clone, Debug)]
-pub(crate) struct Budget(Arc<AtomicUsize>);
+pub(crate) struct Budget(Arc<Account>);
+
+#[derive(Debug)]
+struct Account {
+    left: AtomicUsize,
+    /// What windows leave when they grow, or a few large ones would keep new calls out.
+    reserve: usize,
+}
 
 impl Budget {
-    pub(crate) fn new(bytes: usize) -> Self {
-        Self(Arc::new(AtomicUsize::new(bytes)))
+    /// A budget for so many calls. They share half of it where not all find room.
+    pub(crate) fn new(bytes: usize, calls: usize) -> Self {
+        let reserve = calls.saturating_mul(INITIAL as usize).min(bytes / 2);
+        let left = AtomicUsize::new(bytes);
+        Self(Arc::new(Account { left, reserve }))
     }
 
-    fn take(&self, bytes: u32) -> bool {
+    /// Takes bytes where it leaves so many.
+    fn take(&self, bytes: u32, leaving: usize) -> bool {
         let bytes = bytes as usize;
         let taken = self
             .0
+            .left
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
-                left.checked_sub(bytes)
+                left.checked_sub(bytes).filter(|left| *left >= leaving)
             });
         taken.is_ok()
     }
 
     fn give_back(&self, bytes: u32) {
-        self.0.fetch_add(bytes as usize, Ordering::Relaxed);
+        self.0.left.fetch_add(bytes as usize, Ordering::Relaxed);
+    }
+
+    /// Whether new calls took of the reserve.
+    fn is_short(&self) -> bool {
+        self.0.left.load(Ordering::Relaxed) < self.0.reserve
     }
 }
 
@@ -40,6 +63,8 @@ pub(crate) struct Window {
     largest: u32,
     /// Read, and not yet granted anew.
     read: u32,
+    /// When the last credit was granted.
+    granted: Instant,
     budget: Budget,
 }
 
@@ -50,11 +75,12 @@ pub(crate) struct Overflow;
 impl Window {
     /// Opens a window of the initial size; nothing where the tunnel has promised all it may.
     pub(crate) fn open(budget: &Budget, largest: usize) -> Option<Self> {
-        budget.take(INITIAL).then(|| Self {
+        budget.take(INITIAL, 0).then(|| Self {
             open: INITIAL,
             size: INITIAL,
             largest: u32::try_from(largest).unwrap_or(u32::MAX),
             read: 0,
+            granted: Instant::now(),
             budget: budget.clone(),
         })
     }
@@ -67,20 +93,37 @@ impl Window {
     }
 
     /// Notes bytes that were read, and returns the credit to grant: in halves of the window, so
-    /// that a grant is worth its frame. Whoever reads half a window at a time is fast, and gets a
-    /// larger one while the budget allows.
+    /// that a grant is worth its frame, or of a slow reader what it read in [`SLOW`], so that the peer
+    /// sees it read.
     pub(crate) fn read(&mut self, bytes: usize) -> Option<u32> {
         self.read += u32::try_from(bytes).unwrap_or(u32::MAX);
-        if self.read < self.size / 2 {
+        let is_slow = self.granted.elapsed() >= SLOW;
+        if self.read < self.size / 2 && !is_slow {
             return None;
         }
-        let mut credit = std::mem::take(&mut self.read);
-        if self.size <= self.largest / 2 && self.budget.take(self.size) {
-            credit += self.size;
-            self.size *= 2;
-        }
+        self.granted = Instant::now();
+        let read = std::mem::take(&mut self.read);
+        let credit = self.resized(read, is_slow);
         self.open += credit;
-        Some(credit)
+        (credit > 0).then_some(credit)
+    }
+
+    /// Grows the window of a fast reader while the budget allows, and shrinks it again where new calls
+    /// need room. Returns the credit for what was read.
+    fn resized(&mut self, read: u32, is_slow: bool) -> u32 {
+        if self.budget.is_short() {
+            let kept_back = read.min(self.size - INITIAL);
+            self.size -= kept_back;
+            self.budget.give_back(kept_back);
+            return read - kept_back;
+        }
+        let may_grow = !is_slow && self.size <= self.largest / 2;
+        if !(may_grow && self.budget.take(self.size, self.budget.0.reserve)) {
+            return read;
+        }
+        let grown = self.size;
+        self.size *= 2;
+        read + grown
     }
 }
 
@@ -92,26 +135,41 @@ impl Drop for Window {
 
 #[cfg(test)]
 mod tests {
-    use super::{Budget, INITIAL, Overflow, Window};
+    use super::{Budget, INITIAL, Overflow, SLOW, Window};
 
     const LARGEST: usize = 1 << 20;
 
-    #[test]
-    fn grants_in_halves_and_grows_up_to_its_largest() {
-        let budget = Budget::new(4 << 20);
+    /// A window that was read fast, until it has a size.
+    fn grown(budget: &Budget, size: u32) -> Window {
+        let mut window = Window::open(budget, LARGEST).unwrap();
+        while window.size < size {
+            reads_half(&mut window);
+        }
+        window
+    }
+
+    /// The peer sends half of a window, and it is read.
+    fn reads_half(window: &mut Window) -> Option<u32> {
+        let half = window.size / 2;
+        window.receive(half as usize).unwrap();
+        window.read(half as usize)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn grants_in_halves_and_grows_up_to_its_largest() {
+        let budget = Budget::new(4 << 20, 10);
         let mut window = Window::open(&budget, LARGEST).unwrap();
         assert_eq!(window.read(INITIAL as usize / 2 - 1), None);
         assert_eq!(window.read(1), Some(INITIAL / 2 + INITIAL));
         for _ in 0..20 {
-            window.receive(window.size as usize / 2).unwrap();
-            window.read(window.size as usize / 2);
+            reads_half(&mut window);
         }
         assert_eq!(window.size as usize, LARGEST);
     }
 
-    #[test]
-    fn never_lets_in_more_than_it_granted() {
-        let budget = Budget::new(INITIAL as usize);
+    #[tokio::test(start_paused = true)]
+    async fn never_lets_in_more_than_it_granted() {
+        let budget = Budget::new(INITIAL as usize, 1);
         let mut window = Window::open(&budget, LARGEST).unwrap();
         assert!(
             Window::open(&budget, LARGEST).is_none(),
@@ -127,5 +185,41 @@ mod tests {
             Window::open(&budget, LARGEST).is_some(),
             "its bytes came back"
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn leaves_room_for_new_calls_and_makes_it_where_there_is_none() {
+        let budget = Budget::new(3 << 20, 1000);
+        let mut large = [0; 2].map(|_| grown(&budget, 512 << 10));
+        let mut stopped = grown(&budget, 512 << 10);
+        // What is left is the reserve alone.
+        reads_half(&mut stopped);
+        assert_eq!(stopped.size, 512 << 10);
+        let calls: Vec<_> = std::iter::from_fn(|| Window::open(&budget, LARGEST)).collect();
+        assert_eq!(calls.len(), 24);
+        for window in &mut large {
+            assert_eq!(reads_half(window), None);
+            assert_eq!(window.size, 256 << 10);
+            // The peer may still send what it was promised.
+            window.receive(256 << 10).unwrap();
+            assert_eq!(window.receive(1), Err(Overflow));
+            window.read(256 << 10);
+            window.receive(window.size as usize).unwrap();
+        }
+        let more: Vec<_> = std::iter::from_fn(|| Window::open(&budget, LARGEST)).collect();
+        assert!(more.len() >= 8);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_reader_gets_credit_and_no_larger_window() {
+        let budget = Budget::new(4 << 20, 1);
+        let mut window = Window::open(&budget, LARGEST).unwrap();
+        for _ in 0..1000 {
+            window.receive(1000).unwrap();
+            assert_eq!(window.read(1), None);
+            tokio::time::advance(SLOW).await;
+            assert_eq!(window.read(999), Some(1000));
+        }
+        assert_eq!(window.size, INITIAL);
     }
 }

@@ -468,6 +468,37 @@ async fn gives_up_an_answer_that_does_not_come_and_no_other() {
     assert_eq!(text(next.await.unwrap().unwrap()).await, "hi");
 }
 
+/// Long streams, as of events, which have read much in their time.
+#[tokio::test(start_paused = true)]
+async fn open_streams_leave_room_for_calls() {
+    let mut pair = pair(Limits::default());
+    let mut streams = vec![];
+    for _ in 0..100 {
+        let call = pair.call(get("/stream"));
+        let arrived = timeout(Duration::from_secs(1), pair.arrived()).await;
+        let IncomingCall { responder, .. } = arrived.expect("there is room for a stream");
+        let (feed, body) = fed();
+        tokio::spawn(responder.respond(Response::new(body)));
+        let mut body = call.await.unwrap().unwrap().into_body();
+        for _ in 0..20 {
+            feed.send(Frame::data(pattern(60_000))).await.unwrap();
+            let mut read = 0;
+            while read < 60_000 {
+                let frame = body.frame().await.unwrap().unwrap();
+                read += frame.into_data().unwrap().len();
+            }
+        }
+        streams.push((feed, body));
+    }
+    for _ in 0..300 {
+        let call = pair.call(get("/"));
+        let arrived = timeout(Duration::from_secs(1), pair.arrived()).await;
+        let IncomingCall { responder, .. } = arrived.expect("there is room for a call");
+        responder.respond(Response::new(Full::from("hi"))).await;
+        assert_eq!(text(call.await.unwrap().unwrap()).await, "hi");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn counts_the_time_from_the_end_of_the_upload() {
     let mut pair = pair(Limits::default());
