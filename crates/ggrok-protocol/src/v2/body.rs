@@ -44,6 +44,12 @@ impl<G> Incoming<G> {
             _guard: guard,
         }
     }
+
+    /// Bytes that were announced and never come, where the body has ended and was read.
+    pub(crate) fn lacks(&self) -> Option<u64> {
+        let left = self.left.filter(|left| *left > 0);
+        left.filter(|_| self.call.is_drained())
+    }
 }
 
 impl<G: Unpin> Body for Incoming<G> {

@@ -117,6 +117,11 @@ impl Calls {
         table.live.remove(&id)
     }
 
+    #[cfg(test)]
+    pub(crate) fn use_up_numbers(&self) {
+        self.table().last = CallId::new(u32::MAX);
+    }
+
     /// Ends all calls, and refuses new ones.
     pub(crate) fn close(&self) {
         let live = {

@@ -114,6 +114,14 @@ impl Answer {
         let outbox = self.shared.outbox.clone();
         let call = Arc::clone(&self.call);
         let body = Incoming::new(call, outbox, request.headers(), promised, ());
+        if let Some(announced) = body.lacks() {
+            // The local server would read it out of the next request on the connection.
+            let announced = announced.to_string();
+            return Err(DecodeError::BodyLength {
+                announced,
+                actual: 0,
+            });
+        }
         Ok(request.map(|()| TunnelBody::request(body)))
     }
 

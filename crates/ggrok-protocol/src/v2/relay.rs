@@ -95,7 +95,12 @@ impl Line {
         }
         let place = self.shared.outbox.place().await.map_err(Unsent::from)?;
         let announce = |call: &Call| rest.head(call, envelope, place);
-        let (call, rest) = self.shared.calls.open(asks.expect, announce)?;
+        let opened = self.shared.calls.open(asks.expect, announce);
+        if matches!(opened, Err(CallError::Closed)) {
+            // Where that is new to the session there are no numbers left, and the client has to come anew.
+            self.close(Ending::GoingAway);
+        }
+        let (call, rest) = opened?;
         taken();
         let mut live = Live {
             call,
@@ -121,8 +126,8 @@ impl Line {
         let call = Arc::clone(&live.call);
         let head = poll_fn(|cx| call.poll_head(cx));
         let patience = async {
-            // The time counts from the last byte of the request.
-            if let Some(upload) = &mut live.upload {
+            // The time counts from the last byte of the request. That of an upgrade has none.
+            if let Some(upload) = live.upload.as_mut().filter(|_| !may_upgrade) {
                 upload.await.ok();
             }
             tokio::time::sleep(self.shared.limits.answer_timeout).await;
@@ -213,5 +218,24 @@ impl From<Unsent> for CallError {
             Unsent::Untaken => Self::TimedOut,
             Unsent::Over(over) => over.into(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use http::Request;
+    use http_body_util::Empty;
+
+    use super::{CallError, Ending, Limits, open};
+
+    #[tokio::test]
+    async fn a_tunnel_without_numbers_ends() {
+        let (line, session) = open(Limits::default());
+        line.shared.calls.use_up_numbers();
+        let request = Request::get("/").body(Empty::<Bytes>::new()).unwrap();
+        let refused = line.call(request, || {}).await;
+        assert!(matches!(refused, Err(CallError::Closed)));
+        assert_eq!(*session.closing.borrow(), Some(Ending::GoingAway));
     }
 }

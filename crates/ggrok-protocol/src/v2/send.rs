@@ -17,6 +17,7 @@ use super::call::{Call, Over};
 use super::frame::Frame;
 use super::head::encode_trailers;
 use super::outbox::{Outbox, Place, SessionEnded};
+use crate::headers::MAX_FIELDS;
 
 /// Bytes of one frame of data.
 pub(crate) const CHUNK: usize = 64 << 10;
@@ -135,6 +136,9 @@ where
                 Err(frame) => {
                     self.trailers = frame.into_trailers().ok();
                     self.ended = true;
+                    if self.trailers.as_ref().map_or(0, HeaderMap::len) > MAX_FIELDS {
+                        return Err(Unsent::Broken("too many trailers".into()));
+                    }
                 }
             },
         }

@@ -167,8 +167,10 @@ impl Reader {
             }
             Frame::Trailers { call, fields } => {
                 if let Some(call) = self.find(call) {
-                    let trailers = decode_trailers(&fields).map_err(|_| Violation)?;
-                    call.deliver_trailers(trailers)?;
+                    match decode_trailers(&fields) {
+                        Ok(trailers) => call.deliver_trailers(trailers)?,
+                        Err(_) => return self.give_up(&call),
+                    }
                 }
             }
             Frame::Window { call, credit } => {
@@ -212,21 +214,30 @@ impl Reader {
             Ok(call) => call,
             Err(NotTaken::Violation) => return Err(Violation),
             Err(NotTaken::Unwanted) => return Ok(()),
-            Err(NotTaken::Full) => return self.refuse(id),
+            Err(NotTaken::Full) => return self.reset(id, ResetCode::Refused),
         };
         call.deliver(body, end)?;
         if arrivals.try_send(Arrival::Call(call, head)).is_err() {
             self.shared.calls.remove(id);
-            return self.refuse(id);
+            return self.reset(id, ResetCode::Refused);
         }
         Ok(())
     }
 
-    fn refuse(&self, id: CallId) -> Result<(), Violation> {
+    /// Ends a call of which something came that does not parse.
+    fn give_up(&self, call: &Call) -> Result<(), Violation> {
+        let code = ResetCode::Malformed;
+        self.shared.calls.remove(call.id);
+        call.end(Over::Reset(code));
+        self.reset(call.id, code)
+    }
+
+    /// Resets a call. A peer that makes more of this necessary than it reads breaks the rules.
+    fn reset(&self, id: CallId, code: ResetCode) -> Result<(), Violation> {
         if self.shared.outbox.resets() > self.shared.limits.calls {
             return Err(Violation);
         }
-        self.shared.outbox.reset(id, ResetCode::Refused);
+        self.shared.outbox.reset(id, code);
         Ok(())
     }
 }

@@ -468,6 +468,18 @@ async fn gives_up_an_answer_that_does_not_come_and_no_other() {
     assert_eq!(text(next.await.unwrap().unwrap()).await, "hi");
 }
 
+#[tokio::test(start_paused = true)]
+async fn gives_up_an_upgrade_that_is_not_answered() {
+    let mut pair = pair(Limits::default());
+    let (_feed, body) = fed();
+    let request = Request::get("/").header("connection", "upgrade");
+    let call = pair.call(request.header("upgrade", "x").body(body).unwrap());
+    let IncomingCall { responder, .. } = pair.arrived().await;
+    let answer = timeout(Duration::from_secs(301), call).await.unwrap();
+    assert!(matches!(answer.unwrap(), Err(CallError::TimedOut)));
+    responder.cancelled().await;
+}
+
 /// Long streams, as of events, which have read much in their time.
 #[tokio::test(start_paused = true)]
 async fn open_streams_leave_room_for_calls() {
@@ -758,6 +770,71 @@ async fn a_bad_head_costs_its_call_alone() {
         );
     }
     assert!(!session.is_finished());
+}
+
+#[tokio::test(start_paused = true)]
+async fn bad_trailers_cost_their_call_alone() {
+    let ok = head(r#"{"status":200,"fields":[]}"#, b"");
+    let many = format!("[{}]", vec![r#"["a","b"]"#; 1001].join(","));
+    for bad in ["", "{}", "[[]]", r#"[["a b","c"]]"#, &many] {
+        let (near, mut far) = ends();
+        let (tunnel, session) = open(Dialect::V2, Limits::default());
+        let session = tokio::spawn(session.run(near));
+        let call = tokio::spawn(async move {
+            let response = tunnel.call(get("/")).await.unwrap();
+            (response.into_body().collect().await, tunnel)
+        });
+        assert!(matches!(far.next().await, Some(Ok(Message::Binary(_)))));
+        far.send(frame(1, 0, 1, &ok)).await.unwrap();
+        far.send(frame(3, 0, 1, bad.as_bytes())).await.unwrap();
+        let (body, _tunnel) = call.await.unwrap();
+        assert!(
+            matches!(body, Err(BodyError::Reset(ResetCode::Malformed))),
+            "{bad}: {body:?}"
+        );
+        let reset = far.next().await.unwrap().unwrap();
+        assert_eq!(reset, frame(5, 0, 1, &[0, 4]));
+        assert!(!session.is_finished());
+    }
+}
+
+/// As hyper's HTTP/2 takes them of a visitor.
+#[tokio::test(start_paused = true)]
+async fn too_many_trailers_are_not_sent() {
+    let mut pair = pair(Limits::default());
+    let (feed, body) = fed();
+    let call = pair.call(Request::post("/").body(body).unwrap());
+    let IncomingCall { request, responder } = pair.arrived().await;
+    let mut trailers = HeaderMap::new();
+    for number in 0..1001 {
+        trailers.append("a", number.into());
+    }
+    feed.send(Frame::trailers(trailers)).await.unwrap();
+    let answer = call.await.unwrap();
+    assert!(
+        matches!(answer, Err(CallError::BodyBroken(_))),
+        "{answer:?}"
+    );
+    assert!(request.into_body().collect().await.is_err());
+    responder.cancelled().await;
+    let next = pair.call(get("/"));
+    let IncomingCall { responder, .. } = pair.arrived().await;
+    responder.respond(Response::new(Full::from("hi"))).await;
+    assert_eq!(text(next.await.unwrap().unwrap()).await, "hi");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_length_without_its_body_is_no_request() {
+    let mut pair = pair(Limits::default());
+    let request = Request::post("/").header("content-length", 5);
+    let answer = pair.call(request.body(Empty::new()).unwrap());
+    let next = pair.call(get("/next"));
+    assert_eq!(pair.arrived().await.request.uri(), "/next");
+    assert!(matches!(
+        answer.await.unwrap(),
+        Err(CallError::Reset(ResetCode::Malformed))
+    ));
+    drop(next);
 }
 
 #[tokio::test(start_paused = true)]
