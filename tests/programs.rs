@@ -340,6 +340,51 @@ async fn the_client_saves_a_relay_and_its_token_for_the_user_alone() {
 }
 
 #[tokio::test]
+async fn the_client_gives_a_saved_token_to_no_relay_that_is_saved_after() {
+    let other = Origin::start(ok).await;
+    let server = other.address.to_string();
+    for leave in [
+        &["-proxyServer", &server][..],
+        &["config", "set", "server", &server],
+        &["config", "unset", "server"],
+    ] {
+        let home = tempfile::tempdir().unwrap();
+        let home = home.path();
+        std::fs::write(home.join(".ggrok"), &server).unwrap();
+        run_in(home, &["login", "localhost:1", "--token", "s3cret"], "").await;
+        let (_, text) = run_in(home, &["config", "set", "server", "http://localhost:1"], "").await;
+        assert!(!text.contains("forgotten"), "{text}");
+        let (left, text) = run_in(home, leave, "").await;
+        assert!(left && text.contains("ggrok-client login HOST"), "{text}");
+        let (_, text) = run_in(home, &["-client", "-port", "3000"], "").await;
+        assert!(text.contains("no ggrok relay"), "{leave:?}: {text}");
+    }
+    let seen = other.seen();
+    assert_eq!(seen.len(), 3);
+    for request in seen {
+        assert!(request.field("authorization").is_empty());
+    }
+}
+
+#[tokio::test]
+async fn the_client_saves_a_token_with_its_relay() {
+    let home = tempfile::tempdir().unwrap();
+    let home = home.path();
+    let (saved, text) = run_in(home, &["config", "set", "token", "s3cret"], "").await;
+    assert!(!saved && text.contains("ggrok-client login HOST"), "{text}");
+
+    std::fs::write(home.join(".ggrok"), "localhost:1").unwrap();
+    let (saved, text) = run_in(home, &["config", "set", "token", "s3cret"], "").await;
+    assert!(saved, "{text}");
+    std::fs::write(home.join(".ggrok"), "localhost:2").unwrap();
+    let (_, shown) = run_in(home, &["config"], "").await;
+    assert!(
+        shown.contains("server = localhost:1\ntoken = (saved)"),
+        "{shown}"
+    );
+}
+
+#[tokio::test]
 async fn the_client_takes_the_originals_flags_and_file() {
     let home = tempfile::tempdir().unwrap();
     let home = home.path();

@@ -157,10 +157,16 @@ fn config(action: ConfigAction) -> anyhow::Result<()> {
             key: Key::Token,
             value,
         } => {
+            let server = Settings::load()?.server;
+            let server = server.context("whose token? Save both: ggrok-client login HOST")?;
             let token = ask_unless(value)?;
-            save(|saved| saved.token = token)?;
+            save(|saved| {
+                // The one of ~/.ggrok, which others may change, is from here on our own too.
+                saved.server = Some(server);
+                saved.token = token;
+            })?;
         }
-        ConfigAction::Unset { key: Key::Server } => save(|saved| saved.server = None)?,
+        ConfigAction::Unset { key: Key::Server } => change_server(None)?,
         ConfigAction::Unset { key: Key::Token } => save(|saved| saved.token = None)?,
     }
     Ok(())
@@ -186,7 +192,19 @@ fn ask_unless(token: Option<String>) -> anyhow::Result<Option<String>> {
 
 fn save_server(server: String) -> anyhow::Result<()> {
     cli::relay_address(&server)?;
-    save(|saved| saved.server = Some(server))
+    change_server(Some(server))
+}
+
+fn change_server(server: Option<String>) -> anyhow::Result<()> {
+    let mut forgot = false;
+    save(|saved| forgot = saved.set_server(server))?;
+    if forgot {
+        eprintln!(
+            "ggrok-client: the saved token was another relay's, and is forgotten; save one with its \
+             relay: ggrok-client login HOST"
+        );
+    }
+    Ok(())
 }
 
 fn save(change: impl FnOnce(&mut Settings)) -> anyhow::Result<()> {

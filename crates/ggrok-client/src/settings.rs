@@ -6,6 +6,7 @@ use std::{env, fs};
 
 use anyhow::{Context, anyhow};
 use etcetera::BaseStrategy;
+use ggrok_client::RelayAddress;
 use serde::{Deserialize, Serialize};
 
 /// The saved settings.
@@ -15,7 +16,7 @@ pub(crate) struct Settings {
     /// The relay, as `--server` takes it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) server: Option<String>,
-    /// What the relay asks of its clients.
+    /// What this relay asks of its clients; no other is ever sent it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) token: Option<String>,
 }
@@ -37,8 +38,17 @@ impl Settings {
         let mut settings = Self::read(&path()?)?;
         if settings.server.is_none() {
             settings.server = originals_server()?;
+            // Whose token it would be, nobody knows.
+            settings.token = None;
         }
         Ok(settings)
+    }
+
+    /// Sets the relay, or none, and forgets the token of another. Returns whether there was one.
+    pub(crate) fn set_server(&mut self, server: Option<String>) -> bool {
+        let is_same = is_same_relay(self.server.as_deref(), server.as_deref());
+        self.server = server;
+        !is_same && self.token.take().is_some()
     }
 
     fn read(path: &Path) -> anyhow::Result<Self> {
@@ -80,6 +90,12 @@ impl Settings {
         fs::rename(&new, path)?;
         Ok(())
     }
+}
+
+fn is_same_relay(one: Option<&str>, other: Option<&str>) -> bool {
+    let address = |server: Option<&str>| server?.parse::<RelayAddress>().ok();
+    let one = address(one);
+    one.is_some() && one == address(other)
 }
 
 #[cfg(unix)]
@@ -133,6 +149,34 @@ mod tests {
             let mode = std::fs::metadata(&path).unwrap().permissions().mode();
             assert_eq!(mode & 0o777, 0o600);
         }
+    }
+
+    #[test]
+    fn forgets_the_token_of_a_relay_that_it_leaves() {
+        for (old, new, is_forgotten) in [
+            ("a.example", Some("a.example"), false),
+            ("a.example", Some("https://A.example/"), false),
+            ("a.example", Some("b.example"), true),
+            ("a.example", Some("ws://a.example"), true),
+            ("a.example", Some("a.example:8443"), true),
+            ("a.example", None, true),
+            ("damaged / ", Some("damaged / "), true),
+        ] {
+            let mut saved = Settings {
+                server: Some(old.to_owned()),
+                token: Some("s3cret".to_owned()),
+            };
+            let new = new.map(ToOwned::to_owned);
+            assert_eq!(saved.set_server(new.clone()), is_forgotten, "{new:?}");
+            assert_eq!(saved.token.is_none(), is_forgotten, "{new:?}");
+            assert_eq!(saved.server, new);
+        }
+        let mut unbound = Settings {
+            server: None,
+            token: Some("s3cret".to_owned()),
+        };
+        assert!(unbound.set_server(Some("a.example".to_owned())));
+        assert!(unbound.token.is_none());
     }
 
     #[test]
