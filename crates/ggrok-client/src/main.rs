@@ -56,7 +56,12 @@ fn run(workers: usize, program: impl Future<Output = ExitCode>) -> ExitCode {
     };
     let runtime = builder.worker_threads(workers).enable_all().build();
     match runtime.context("cannot start as many threads as --workers says") {
-        Ok(runtime) => runtime.block_on(program),
+        Ok(runtime) => {
+            let ended = runtime.block_on(program);
+            // Its drop would wait for the system's look-up of a name, which nothing can cancel.
+            runtime.shutdown_background();
+            ended
+        }
         Err(error) => fail(&error, FAILED),
     }
 }
@@ -252,4 +257,38 @@ fn signals() -> io::Result<impl Future<Output = ()>> {
             std::future::pending().await
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::run;
+    use std::process::ExitCode;
+    use std::sync::mpsc;
+    use std::thread;
+    use std::time::Duration;
+    use tokio::sync::oneshot;
+    use tokio::task::spawn_blocking;
+
+    #[test]
+    fn ends_while_the_system_still_looks_up_a_name() {
+        for workers in [1, 2] {
+            let (answer, answered) = mpsc::channel::<()>();
+            let (ended, has_ended) = mpsc::channel();
+            thread::spawn(move || {
+                let code = run(workers, async {
+                    let (begin, begun) = oneshot::channel();
+                    spawn_blocking(move || {
+                        begin.send(()).ok();
+                        answered.recv().ok();
+                    });
+                    begun.await.ok();
+                    ExitCode::SUCCESS
+                });
+                ended.send(code).ok();
+            });
+            let code = has_ended.recv_timeout(Duration::from_secs(10));
+            assert_eq!(code, Ok(ExitCode::SUCCESS), "with {workers}");
+            drop(answer);
+        }
+    }
 }
