@@ -11,6 +11,7 @@ use rustls::pki_types::CertificateDer;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
 use crate::support::{Client, Origin, Program, Relay, Seen, get};
 
@@ -18,8 +19,8 @@ fn ok(_: &Seen) -> Vec<u8> {
     b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi".to_vec()
 }
 
-/// What a platform's router does: TLS from outside, HTTP in the clear to the relay.
-async fn tls_front(relay: SocketAddr) -> (SocketAddr, CertificateDer<'static>, String) {
+/// Speaks TLS as `localhost`, with a certificate of its own.
+fn acceptor() -> (TlsAcceptor, CertificateDer<'static>, String) {
     let CertifiedKey { cert, signing_key } =
         generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let pem = cert.pem();
@@ -31,7 +32,12 @@ async fn tls_front(relay: SocketAddr) -> (SocketAddr, CertificateDer<'static>, S
         .with_no_client_auth()
         .with_single_cert(vec![certificate.clone()], key)
         .unwrap();
-    let acceptor = TlsAcceptor::from(Arc::new(config));
+    (TlsAcceptor::from(Arc::new(config)), certificate, pem)
+}
+
+/// What a platform's router does: TLS from outside, HTTP in the clear to the relay.
+async fn tls_front(relay: SocketAddr) -> (SocketAddr, CertificateDer<'static>, String) {
+    let (acceptor, certificate, pem) = acceptor();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
@@ -109,6 +115,83 @@ async fn leaves_what_is_no_relay() {
         let is_no_relay = matches!(ended, Err(RunError::Connect(ConnectError::NoRelay(_))));
         assert!(is_no_relay, "{ended:?}");
         assert!(other.seen()[0].line().starts_with("GET /$$ggrok HTTP/1.1"));
+    }
+}
+
+/// Takes the next connection of a client, and its handshake.
+async fn handshake(listener: &TcpListener, acceptor: &TlsAcceptor) -> TlsStream<TcpStream> {
+    let (stream, _) = listener.accept().await.unwrap();
+    let mut stream = acceptor.accept(stream).await.unwrap();
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await.unwrap());
+    }
+    stream
+}
+
+async fn why_it_waits(client: &mut Client) -> String {
+    match client.event().await {
+        Event::Waiting { reason, .. } => reason,
+        other => panic!("it does not wait: {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn outlasts_what_stands_in_the_place_of_a_relay_that_it_has_met() {
+    let relay = Relay::start().await;
+    let origin = Origin::start(ok).await;
+    let (ours, certificate, _) = acceptor();
+    let (theirs, _, _) = acceptor();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let mut settings = settings(&format!("wss://localhost:{port}"), &origin);
+    settings.authorities = vec![certificate];
+    let mut client = Client::launch(settings);
+
+    let (stream, _) = listener.accept().await.unwrap();
+    let mut stream = ours.accept(stream).await.unwrap();
+    let mut inner = TcpStream::connect(relay.address).await.unwrap();
+    tokio::select! {
+        _ = copy_bidirectional(&mut stream, &mut inner) => panic!("it left"),
+        _ = client.await_ready() => {}
+    }
+    drop(stream);
+    why_it_waits(&mut client).await;
+
+    let (stream, _) = listener.accept().await.unwrap();
+    theirs.accept(stream).await.unwrap_err();
+    let reason = why_it_waits(&mut client).await;
+    assert!(reason.contains("certificate is refused"), "{reason}");
+
+    for status in ["403 Forbidden", "401 Unauthorized"] {
+        let mut stream = handshake(&listener, &ours).await;
+        let page = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n");
+        stream.write_all(page.as_bytes()).await.unwrap();
+        let reason = why_it_waits(&mut client).await;
+        assert!(reason.contains(status), "{reason}");
+    }
+
+    let mut stream = handshake(&listener, &ours).await;
+    let refusal =
+        b"HTTP/1.1 401 Unauthorized\r\nx-ggrok-error: wrong-token\r\nContent-Length: 0\r\n\r\n";
+    stream.write_all(refusal).await.unwrap();
+    let ended = client.ended().await;
+    let is_refused = matches!(ended, Err(RunError::Connect(ConnectError::Refused(_))));
+    assert!(is_refused, "{ended:?}");
+}
+
+#[tokio::test]
+async fn leaves_what_refuses_it_from_the_start() {
+    for status in ["403 Forbidden", "401 Unauthorized"] {
+        let answer = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n");
+        let other = Origin::start(move |_| answer.clone().into_bytes()).await;
+        let origin = Origin::start(ok).await;
+        let address = other.address.to_string();
+        let ended = Client::launch(settings(&address, &origin)).ended().await;
+        let Err(RunError::Connect(error)) = ended else {
+            panic!("{ended:?}");
+        };
+        assert!(error.to_string().contains(status), "{error}");
     }
 }
 

@@ -47,6 +47,10 @@ pub enum ConnectError {
     /// The relay does not let this client in.
     #[error("the relay refuses this client: {0}")]
     Refused(String),
+    /// What answers does not let this client in, and does not say that it is a relay of ours: it may be
+    /// an original's, or something on the way.
+    #[error("the relay, or something on the way to it, refuses this client: {0}")]
+    TurnedAway(String),
     /// The relay cannot let this client in at the moment.
     #[error("the relay is not available: {reason}")]
     Unavailable {
@@ -81,15 +85,15 @@ pub enum ConnectError {
 }
 
 impl ConnectError {
-    /// Whether trying again is pointless. What looks like no relay may be a platform's page while
-    /// the relay restarts, so that counts only for a client that never `met` it there.
+    /// Whether trying again is pointless. What does not speak for the relay may be a platform's page
+    /// while the relay restarts, or that of a network which wants a login first; so that counts only for
+    /// a client that never `met` the relay.
     #[must_use]
     pub const fn is_final(&self, met: bool) -> bool {
         match self {
             Self::Unreachable(_) | Self::TimedOut | Self::Unavailable { .. } => false,
-            Self::NotTls(_) | Self::NoRelay(_) => !met,
+            Self::Certificate(_) | Self::NotTls(_) | Self::TurnedAway(_) | Self::NoRelay(_) => !met,
             Self::Proxy(_)
-            | Self::Certificate(_)
             | Self::Roots(_)
             | Self::Refused(_)
             | Self::OwnHostAlone(_)

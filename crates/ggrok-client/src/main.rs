@@ -127,7 +127,10 @@ const fn exit_code(error: &RunError) -> u8 {
 const fn connect_code(error: &ConnectError) -> u8 {
     match error {
         ConnectError::NoRelay(_) => 3,
-        ConnectError::Refused(_) | ConnectError::OwnHostAlone(_) | ConnectError::RulesNotKept => 4,
+        ConnectError::Refused(_)
+        | ConnectError::TurnedAway(_)
+        | ConnectError::OwnHostAlone(_)
+        | ConnectError::RulesNotKept => 4,
         ConnectError::Certificate(_) | ConnectError::Roots(_) | ConnectError::NotTls(_) => 5,
         _ => FAILED,
     }

@@ -24,11 +24,14 @@ pub(super) fn meaning(claim: &Claim, answer: &Answer) -> ConnectError {
     if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
         return ConnectError::Unavailable { status, reason };
     }
+    let refused = if is_ours {
+        ConnectError::Refused
+    } else {
+        ConnectError::TurnedAway
+    };
     match status {
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => ConnectError::Refused(reason),
-        StatusCode::BAD_REQUEST | StatusCode::CONFLICT if is_ours || is_mirror => {
-            ConnectError::Refused(reason)
-        }
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => refused(reason),
+        StatusCode::BAD_REQUEST | StatusCode::CONFLICT if is_ours || is_mirror => refused(reason),
         _ => ConnectError::NoRelay(format!("it answered {reason}")),
     }
 }
@@ -94,7 +97,7 @@ mod tests {
     #[test]
     fn shows_what_magic_mirrors_server_says() {
         let meanings = meanings(&mirror(), ("content-type", "text/plain; charset=utf-8"));
-        assert_eq!(meanings[1], "Refused(\"400 Bad Request: no\")");
+        assert_eq!(meanings[1], "TurnedAway(\"400 Bad Request: no\")");
         assert_eq!(meanings[4], "NoRelay(\"it answered 404 Not Found: no\")");
         assert!(meanings[6].contains("429 Too Many Requests: no"));
     }
@@ -103,7 +106,7 @@ mod tests {
     fn takes_other_words_than_a_relays_for_no_relay() {
         let meanings = meanings(&Claim::Host, ("content-type", "text/plain"));
         assert_eq!(meanings[1], "NoRelay(\"it answered 400 Bad Request\")");
-        assert_eq!(meanings[2], "Refused(\"401 Unauthorized\")");
+        assert_eq!(meanings[2], "TurnedAway(\"401 Unauthorized\")");
         assert_eq!(meanings[4], "NoRelay(\"it answered 404 Not Found\")");
     }
 
