@@ -3,15 +3,23 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
-use ggrok_client::{Config, RunError};
+use futures_util::{SinkExt, StreamExt};
+use ggrok_client::{Config, Event, RunError};
+use http::HeaderValue;
+use http::header::SEC_WEBSOCKET_PROTOCOL;
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::timeout;
+use tokio_tungstenite::accept_hdr_async;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
 
 use crate::support::{
-    Client, Origin, PATIENCE, Relay, Seen, Wires, config, eventually, fields, get,
+    Client, Origin, PATIENCE, Relay, Seen, Socket, Wires, close_code, config, eventually, fields,
+    get,
 };
 
 fn ok(_: &Seen) -> Vec<u8> {
@@ -190,4 +198,49 @@ async fn lets_a_new_client_take_over_and_ends_the_calls_of_the_old_one() {
         "hi"
     );
     assert_eq!(old.relay.tunnels().await, 1);
+}
+
+/// A relay's end of a tunnel that it has only just let in, and over which it says GoAway.
+async fn let_in_and_go(listener: &TcpListener) -> Socket {
+    let (stream, _) = timeout(PATIENCE, listener.accept()).await.unwrap().unwrap();
+    #[expect(clippy::result_large_err, reason = "the library's signature")]
+    let choose = |_: &Request, mut response: Response| -> Result<Response, ErrorResponse> {
+        let chosen = HeaderValue::from_static("ggrok.v2");
+        response
+            .headers_mut()
+            .insert(SEC_WEBSOCKET_PROTOCOL, chosen);
+        Ok(response)
+    };
+    let mut socket = accept_hdr_async(stream, choose).await.unwrap();
+    let go_away = Message::binary(&b"\x06\0\0\0\0\0"[..]);
+    socket.send(go_away).await.unwrap();
+    socket
+}
+
+#[tokio::test]
+async fn goes_ever_slower_from_one_relay_that_leaves_at_once_to_the_next() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let origin = Origin::start(ok).await;
+    let local = origin.address.to_string();
+    let mut client = Client::launch(Config::new(
+        address.parse().unwrap(),
+        local.parse().unwrap(),
+    ));
+    let mut left = Vec::new();
+    for nth in 1..=6 {
+        // A relay that is replaced may say so early, once.
+        if nth > 2 {
+            let event = client.event().await;
+            assert!(matches!(event, Event::Waiting { .. }), "{nth}: {event:?}");
+        }
+        left.push(let_in_and_go(&listener).await);
+        let event = client.event().await;
+        assert!(matches!(event, Event::Ready { .. }), "{nth}: {event:?}");
+    }
+    // Nor does it keep ever more of them.
+    assert_eq!(close_code(&mut left[0]).await, Some(1000));
+    let kept = timeout(Duration::from_millis(50), left[5].next()).await;
+    assert!(kept.is_err(), "it left the newest: {kept:?}");
+    client.stop().await.unwrap();
 }

@@ -22,6 +22,16 @@ impl Backoff {
         wait
     }
 
+    /// Whether this is the first try since it started over, which need not wait where a relay gives its
+    /// place to another. It counts as one.
+    pub(crate) fn spend_first(&mut self) -> bool {
+        let is_first = self.bound == FIRST;
+        if is_first {
+            self.next();
+        }
+        is_first
+    }
+
     /// Starts over, after a connection that lasted.
     pub(crate) const fn reset(&mut self) {
         self.bound = FIRST;
@@ -44,7 +54,11 @@ mod tests {
             assert_eq!(backoff.bound.as_millis(), bound);
             assert!(backoff.next() <= LAST);
         }
+        assert!(!backoff.spend_first());
+        assert_eq!(backoff.bound, LAST);
         backoff.reset();
         assert!(backoff.next() <= FIRST);
+        backoff.reset();
+        assert!(backoff.spend_first() && !backoff.spend_first());
     }
 }

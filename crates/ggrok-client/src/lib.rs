@@ -11,6 +11,7 @@ mod claim;
 mod client;
 mod config;
 mod connect;
+mod connections;
 mod error;
 mod event;
 mod host_check;

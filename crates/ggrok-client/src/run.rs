@@ -2,21 +2,20 @@
 
 use std::convert::Infallible;
 use std::future::pending;
-use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ggrok_protocol::{Ending, Limits, SessionError};
 use http::Version;
-use tokio::task::{Id, JoinSet};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::backoff::Backoff;
 use crate::connect::Connector;
+use crate::connections::Connections;
 use crate::host_check::HostChecks;
 use crate::local::Local;
-use crate::serve::{Served, Service};
+use crate::serve::Service;
 use crate::{Config, Event, RunError, Upstream};
 
 /// Shows a local server, or a service in its place, at a relay's address until `shutdown` is done,
@@ -65,9 +64,6 @@ struct Running {
     service: Service,
 }
 
-/// Connections that serve: the newest, and those to relays that are about to stop.
-type Connections = JoinSet<Served>;
-
 impl Running {
     async fn stay_connected(&self) -> Result<(), RunError> {
         let mut backoff = Backoff::new();
@@ -77,22 +73,22 @@ impl Running {
             let reason = match connected {
                 Ok(registered) => {
                     met = true;
-                    let since = Instant::now();
-                    let going_away = CancellationToken::new();
-                    let service = self.service.clone();
-                    let (socket, dialect) = (registered.socket, registered.dialect);
-                    let serving = service.serve(socket, dialect, going_away.clone());
-                    let newest = connections.spawn(serving).id();
                     (self.service.observer)(Event::Ready {
-                        url: registered.url,
+                        url: registered.url.clone(),
                     });
-                    let Some(served) = ended(&mut connections, newest, &going_away).await else {
-                        continue;
-                    };
-                    if served.was_called || since.elapsed() >= LASTING {
+                    let since = Instant::now();
+                    let served = connections.serve(registered, &self.service).await;
+                    let was_called = served.as_ref().is_some_and(|served| served.was_called);
+                    if was_called || since.elapsed() >= LASTING {
                         backoff.reset();
                     }
-                    reason(served.ended)?
+                    match served {
+                        Some(served) => reason(served.ended)?,
+                        None if backoff.spend_first() => continue,
+                        None => {
+                            "the relay will stop, and has only just let this client in".to_owned()
+                        }
+                    }
                 }
                 Err(error) if error.is_final(met) => return Err(error.into()),
                 Err(error) => error.to_string(),
@@ -104,8 +100,7 @@ impl Running {
             (self.service.observer)(Event::Waiting { reason, retry_in });
             self.unless_stopped(sleep(retry_in)).await;
         }
-        // Each of them has heard of the stop, and says farewell.
-        while connections.join_next().await.is_some() {}
+        connections.finish().await;
         Ok(())
     }
 
@@ -123,27 +118,6 @@ impl Running {
             (self.service.observer)(Event::LocalDown { address });
         }
         local.close_idle().await
-    }
-}
-
-/// Waits until the newest connection has ended, and returns how; or until its relay is going away,
-/// and returns nothing.
-async fn ended(
-    connections: &mut Connections,
-    newest: Id,
-    going_away: &CancellationToken,
-) -> Option<Served> {
-    loop {
-        tokio::select! {
-            biased;
-            Some(joined) = connections.join_next_with_id() => match joined {
-                Ok((id, served)) if id == newest => return Some(served),
-                // An older one has done its part.
-                Ok(_) => {}
-                Err(panicked) => resume_unwind(panicked.into_panic()),
-            },
-            () = going_away.cancelled() => return None,
-        }
     }
 }
 
