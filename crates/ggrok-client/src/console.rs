@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
-use ggrok_client::{Event, HostCheck, printable};
+use ggrok_client::{Event, HostCheck, printable, printable_json};
 use serde_json::json;
 
 /// Standard output, written by a thread of its own: a terminal that is held or a pipe that nobody
@@ -173,7 +173,7 @@ fn style(status: u16) -> Style {
 
 /// An event as a line for a program.
 pub(crate) fn json(event: &Event) -> String {
-    match event {
+    let object = match event {
         Event::Ready { url } => json!({ "event": "ready", "url": url }),
         Event::LocalDown { address } => {
             json!({ "event": "local_down", "address": address.to_string() })
@@ -202,8 +202,8 @@ pub(crate) fn json(event: &Event) -> String {
             "ms": whole_milliseconds(*elapsed),
             "error": error,
         }),
-    }
-    .to_string()
+    };
+    printable_json(&object.to_string()).into_owned()
 }
 
 fn whole_milliseconds(time: Duration) -> u64 {
@@ -264,5 +264,13 @@ mod tests {
         assert_eq!(value["status"], 502);
         assert_eq!(value["ms"], 12);
         assert!(!line.contains('\n'));
+    }
+
+    #[test]
+    fn shows_a_program_what_a_visitor_said_without_writing_it_to_its_terminal() {
+        let line = json(&answered());
+        let value: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(value["path"], "/a\u{9b}b");
+        assert!(line.contains("/a\\u009bb") && line.is_ascii(), "{line}");
     }
 }

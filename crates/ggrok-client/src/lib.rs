@@ -39,7 +39,7 @@ pub use ggrok_protocol::{
 };
 pub use host_check::HostCheck;
 pub use host_header::{AppHost, BadHostHeader, HostHeader};
-pub use printable::printable;
+pub use printable::{printable, printable_json};
 pub use remote::RemoteAddress;
 pub use run::run;
 pub use shares::{NewShare, Share, Shared, Shares, SharesError};

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use ggrok_client::{Share, SharesError, printable};
+use ggrok_client::{Share, SharesError, printable, printable_json};
 
 use crate::cli::{NewShareArgs, OwnerArgs, ShareAction, ShareArgs};
 use crate::{FAILED, USAGE, connect_code, fail};
@@ -86,7 +86,7 @@ fn failed(error: SharesError) -> ExitCode {
 fn show_json(share: &Share) -> ExitCode {
     match serde_json::to_string(share) {
         Ok(json) => {
-            println!("{json}");
+            println!("{}", printable_json(&json));
             ExitCode::SUCCESS
         }
         Err(error) => fail(&error.into(), FAILED),
