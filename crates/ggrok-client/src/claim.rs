@@ -2,6 +2,8 @@
 
 mod host;
 
+use std::fmt;
+
 use ggrok_protocol::{Dialect, MIRROR_PATH, MirrorName, REGISTER_PATH};
 use http::uri::PathAndQuery;
 
@@ -20,7 +22,7 @@ pub enum Claim {
 }
 
 /// A name under which a client is found, at a relay of ours or at magic-mirror's own server.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Mirror {
     /// The name.
     pub name: MirrorName,
@@ -87,6 +89,17 @@ impl Mirror {
         let joint = if path.query().is_some() { '&' } else { '?' };
         let public = if self.public { "&public=true" } else { "" };
         format!("{path}{joint}name={name}{public}")
+    }
+}
+
+/// Without the query, which may hold a secret.
+impl fmt::Debug for Mirror {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mirror")
+            .field("name", &self.name)
+            .field("public", &self.public)
+            .field("path", &self.path.path())
+            .finish_non_exhaustive()
     }
 }
 

@@ -1,5 +1,6 @@
 //! The address that a magic-mirror client is given: a server, and the path where it takes mirrors.
 
+use std::fmt;
 use std::str::FromStr;
 
 use http::uri::PathAndQuery;
@@ -7,7 +8,7 @@ use http::uri::PathAndQuery;
 use crate::{AddressError, Mirror, MirrorName, RelayAddress};
 
 /// A server, and the path where it takes mirrors.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct RemoteAddress {
     /// The server.
     pub relay: RelayAddress,
@@ -19,6 +20,16 @@ impl RemoteAddress {
     #[must_use]
     pub fn mirror(&self, name: MirrorName) -> Mirror {
         Mirror::at(self.path.clone(), name)
+    }
+}
+
+/// Without the query, which may hold a secret.
+impl fmt::Debug for RemoteAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RemoteAddress")
+            .field("relay", &self.relay)
+            .field("path", &self.path.path())
+            .finish_non_exhaustive()
     }
 }
 
@@ -100,6 +111,20 @@ mod tests {
             ("", E::Invalid),
         ] {
             assert_eq!(remote(typed), Err(error), "{typed}");
+        }
+    }
+    #[test]
+    fn hides_the_query_in_debug() {
+        let remote: RemoteAddress = "wss://a.example/mirror?key=s3cret".parse().unwrap();
+        let mirror = remote.mirror("blog".parse().unwrap());
+        for shown in [
+            format!("{remote:?}"),
+            format!("{:?}", Claim::Mirror(mirror)),
+        ] {
+            assert!(
+                shown.contains("/mirror") && !shown.contains("s3cret"),
+                "{shown}"
+            );
         }
     }
 }
