@@ -103,6 +103,21 @@ async fn programs_say_what_is_wrong_with_their_settings() {
             &["--server", "a.example", "3000", "--ca-cert", "/nonexistent"],
             "cannot read /nonexistent",
         ),
+        (
+            "ggrok-client",
+            &["--server", "127.0.0.1:1", "3000", "--local-timeout", "0s"],
+            "--local-timeout of nothing",
+        ),
+        (
+            "ggrok-client",
+            &["--server", "127.0.0.1:1", "3000", "--window-limit", "63KiB"],
+            "--window-limit is at least 64KiB",
+        ),
+        (
+            "ggrok-client",
+            &["share", "--server", "127.0.0.1:1", "--for", "500ms"],
+            "--for is at least 1s",
+        ),
     ] {
         let (code, _, error) = output(Program::command(program).args(args)).await;
         assert!(matches!(code, Some(1 | 2)), "{args:?}: {code:?}");

@@ -177,7 +177,7 @@ impl TunnelArgs {
         config.authorities = self.relay.authorities()?;
         config.dialect = self.dialect.read(&claim)?;
         config.claim = claim;
-        self.local.apply(&mut config);
+        self.local.apply(&mut config)?;
         self.limits.apply(&mut config)?;
         Ok(config)
     }

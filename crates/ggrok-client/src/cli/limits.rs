@@ -9,7 +9,7 @@ use ggrok_client::Config;
 #[derive(Args)]
 #[command(next_help_heading = "Limits")]
 pub(crate) struct LimitArgs {
-    /// Largest window of one streamed body: what may be on its way or unread
+    /// Largest window of one streamed body: what may be on its way or unread; at least 64KiB
     #[arg(
         long,
         env = "GGROK_WINDOW_LIMIT",
@@ -45,6 +45,9 @@ impl LimitArgs {
     }
 
     pub(super) fn apply(&self, config: &mut Config) -> anyhow::Result<()> {
+        if self.window_limit < ByteSize::kib(64) {
+            bail!("--window-limit is at least 64KiB: so large is every window from the start");
+        }
         config.limits.window = bytes("--window-limit", self.window_limit)?;
         config.limits.body = bytes("--body-limit", self.body_limit)?;
         Ok(())

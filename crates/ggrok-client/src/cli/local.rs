@@ -62,9 +62,13 @@ impl LocalArgs {
         }
     }
 
-    pub(super) fn apply(&self, config: &mut Config) {
+    pub(super) fn apply(&self, config: &mut Config) -> anyhow::Result<()> {
+        if self.local_timeout.is_zero() {
+            bail!("--local-timeout of nothing would refuse every call; give a time, like 25s");
+        }
         config.host_header = self.host_header.clone();
         config.local_http2 = self.local_http2;
         config.local_timeout = self.local_timeout;
+        Ok(())
     }
 }

@@ -98,6 +98,9 @@ impl OwnerArgs {
 
 impl NewShareArgs {
     pub(crate) fn read(&self) -> anyhow::Result<NewShare> {
+        if self.time.as_secs() == 0 {
+            bail!("--for is at least 1s: a shorter link would let nobody in");
+        }
         let path = self.path.as_deref().filter(|path| *path != "/");
         let of = match (&self.name, &self.host) {
             (Some(name), _) => Shared::Name(name.clone()),
