@@ -63,6 +63,7 @@ mod tests {
             "Gr\u{fc}\u{df}e \u{65e5}\u{672c}"
         );
     }
+
     #[test]
     fn keeps_the_value_of_json() {
         let text = "a\u{1b}\u{7f}\u{9b}\"\\\u{61c}\u{202e}\u{feff}\u{fc}\u{1f600}";

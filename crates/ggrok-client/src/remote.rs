@@ -113,6 +113,7 @@ mod tests {
             assert_eq!(remote(typed), Err(error), "{typed}");
         }
     }
+
     #[test]
     fn hides_the_query_in_debug() {
         let remote: RemoteAddress = "wss://a.example/mirror?key=s3cret".parse().unwrap();
