@@ -43,10 +43,7 @@ pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
 }
 
 fn takes_trailers(headers: &HeaderMap) -> bool {
-    let codings = headers.get_all(TE).iter();
-    codings
-        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
-        .any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"))
+    members(headers, TE).any(|coding| coding.eq_ignore_ascii_case(b"trailers"))
 }
 
 /// Removes the fields that speak of trailers, for a dialect that carries none.
@@ -56,25 +53,30 @@ pub(crate) fn remove_trailer_fields(headers: &mut HeaderMap) {
 }
 
 fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
-    headers
-        .get_all(CONNECTION)
-        .iter()
-        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
-        .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
+    members(headers, CONNECTION)
+        .filter_map(|name| HeaderName::from_bytes(name).ok())
         .filter(|name| name != HOST && name != CONTENT_LENGTH)
         .collect()
 }
 
-/// The protocol that a request asks to be upgraded to (RFC 9110, section 7.8). HTTP/2 in the clear
-/// is none: HTTP/1.1 goes on where it is ignored, and behind a relay it would hide requests. Nor is
-/// there one for a request with a body, which would have to be told from what comes behind the
-/// upgrade; it goes on without.
+/// What a field lists (RFC 9110, section 5.6.1), over all the lines that it has.
+fn members(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &[u8]> {
+    let values = headers.get_all(name).iter();
+    values
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .map(<[u8]>::trim_ascii)
+}
+
+/// The protocol that a request asks to be upgraded to (RFC 9110, section 7.8). Where HTTP/2 in the
+/// clear is among those it names there is none: HTTP/1.1 goes on where it is ignored, and behind a
+/// relay it would hide requests. Nor is there one for a request with a body, which would have to be
+/// told from what comes behind the upgrade; it goes on without.
 #[must_use]
 pub fn requested_upgrade(head: &Parts) -> Option<&HeaderValue> {
     let protocol = head.headers.get(UPGRADE)?;
     let asked = head.version == Version::HTTP_11
         && named_by_connection(&head.headers).contains(&UPGRADE)
-        && !protocol.as_bytes().eq_ignore_ascii_case(b"h2c")
+        && !members(&head.headers, UPGRADE).any(|name| name.eq_ignore_ascii_case(b"h2c"))
         && !announces_body(&head.headers);
     asked.then_some(protocol)
 }
@@ -175,6 +177,21 @@ mod tests {
         assert!(asked("accept", b"*/*") && asked("content-length", b"0"));
         assert!(!asked("content-length", b"30"));
         assert!(!asked("transfer-encoding", b"chunked"));
+    }
+
+    #[test]
+    fn ignores_every_upgrade_where_http2_in_the_clear_is_among_them() {
+        let asked = |protocols: &[&'static str]| {
+            let (mut head, ()) = Request::new(()).into_parts();
+            let connection = ("connection", b"upgrade".as_slice());
+            let upgrades = protocols.iter().map(|value| ("upgrade", value.as_bytes()));
+            head.headers = map(&upgrades.chain([connection]).collect::<Vec<_>>());
+            requested_upgrade(&head).is_some()
+        };
+        assert!(asked(&["x"]) && asked(&["x, h2cx"]));
+        for protocols in [&["h2c"][..], &["H2C, x"], &["x ,h2c\t,"], &["x", "h2c"]] {
+            assert!(!asked(protocols), "{protocols:?}");
+        }
     }
 
     #[test]
