@@ -4,13 +4,15 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use ggrok_client::Dialect;
+use ggrok_server::{Access, Authenticate, CancellationToken, Denied, Grant, take_token};
+use http::request::Parts;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::process::Command;
 
 use crate::support::{
-    Answer, Client, Origin, Program, Relay, RelayProgram, Seen, Wires, ask, config, eventually,
-    output, owners, raw,
+    Answer, Client, Origin, Owners, Program, Relay, RelayProgram, Seen, Wire, Wires, ask, config,
+    eventually, fields, output, owners, raw,
 };
 #[cfg(target_os = "linux")]
 use crate::support::{Browser, Page};
@@ -414,10 +416,10 @@ async fn make(relay: SocketAddr, token: &str, json: &Value, fields: &str) -> Ans
     .await
 }
 
-/// Makes a link to ana's host, and returns its path.
-async fn made(relay: SocketAddr, uses: Option<u32>) -> String {
+/// Makes a link to ana's host with a token of hers, and returns its path.
+async fn made(relay: SocketAddr, token: &str, uses: Option<u32>) -> String {
     let asked = json!({ "host": "app.ana.example", "seconds": 60, "uses": uses });
-    let answer = make(relay, "k-ana", &asked, "").await;
+    let answer = make(relay, token, &asked, "").await;
     assert_eq!(
         (answer.status(), answer.field("cache-control")),
         (201, vec!["no-store"])
@@ -433,7 +435,7 @@ async fn made(relay: SocketAddr, uses: Option<u32>) -> String {
 #[tokio::test]
 async fn opening_sets_a_cookie_of_this_host_alone_and_sends_on_without_the_secret() {
     let (relay, _origin, _client) = of_owners().await;
-    let path = made(relay.address, None).await;
+    let path = made(relay.address, "k-ana", None).await;
     let open = async |host: &str, fields: &str| {
         raw(
             relay.address,
@@ -473,11 +475,33 @@ async fn opening_sets_a_cookie_of_this_host_alone_and_sends_on_without_the_secre
     }
 }
 
-#[tokio::test]
-async fn what_a_link_opened_breaks_off_when_it_is_revoked() {
-    let (relay, _origin, client) = of_owners().await;
-    drop(client);
-    // A local server that the scenario plays itself, in the place of the first.
+/// What a link opened.
+struct UnderWay {
+    wires: Wires,
+    /// The path of the link.
+    link: String,
+    /// A response that has begun, a call without one, and an upgraded connection: the visitor's ends and
+    /// the app's.
+    streaming: (Wire, Wire),
+    waiting: (Wire, Wire),
+    upgraded: (Wire, Wire),
+}
+
+impl UnderWay {
+    /// Sees that all of it breaks off.
+    async fn breaks_off(self) {
+        let (mut waiting, local) = self.waiting;
+        let answer = waiting.head().await;
+        assert!(answer.starts_with("HTTP/1.1 410 "), "{answer}");
+        assert_eq!(fields(&answer, "x-ggrok-error"), ["link-over"]);
+        for cut in [self.streaming.0, self.upgraded.0, self.upgraded.1, local] {
+            assert_eq!(cut.rest().await, b"");
+        }
+    }
+}
+
+/// Lets a visitor in by a link that was made with a token of ana's.
+async fn under_way(relay: Relay, token: &str) -> UnderWay {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let local = listener.local_addr().unwrap().to_string().parse().unwrap();
     let mut settings = ggrok_client::Config::new(relay.address.to_string().parse().unwrap(), local);
@@ -491,10 +515,10 @@ async fn what_a_link_opened_breaks_off_when_it_is_revoked() {
         client,
     };
     let relay = wires.relay.address;
-    let path = made(relay, None).await;
+    let link = made(relay, token, None).await;
     let opened = raw(
         relay,
-        format!("GET {path} HTTP/1.1\r\nHost: app.ana.example\r\nConnection: close\r\n\r\n"),
+        format!("GET {link} HTTP/1.1\r\nHost: app.ana.example\r\nConnection: close\r\n\r\n"),
     )
     .await;
     let cookie = opened.field("set-cookie")[0].split(';').next().unwrap();
@@ -513,8 +537,23 @@ async fn what_a_link_opened_breaks_off_when_it_is_revoked() {
     upgraded.head().await;
     upgraded.send("to").await;
     assert_eq!(socket.exactly(2).await, b"to");
+    let (waiting, unanswered, _) = wires.call(format!("{get}\r\n")).await;
+    UnderWay {
+        wires,
+        link,
+        streaming: (streaming, local),
+        waiting: (waiting, unanswered),
+        upgraded: (upgraded, socket),
+    }
+}
 
-    let id = path
+#[tokio::test]
+async fn what_a_link_opened_breaks_off_when_it_is_revoked() {
+    let relay = Relay::with(owners).await;
+    let under_way = under_way(relay, "k-ana").await;
+    let relay = under_way.wires.relay.address;
+    let id = under_way
+        .link
         .strip_prefix("/_ggrok/share/")
         .unwrap()
         .split('.')
@@ -522,9 +561,40 @@ async fn what_a_link_opened_breaks_off_when_it_is_revoked() {
         .unwrap();
     let revoked = ask(relay, &format!("DELETE /_ggrok/shares/{id}"), "k-ana").await;
     assert_eq!(revoked.status(), 204);
-    for cut in [streaming, upgraded, socket] {
-        assert_eq!(cut.rest().await, b"");
+    under_way.breaks_off().await;
+}
+
+/// The owners of [`Owners`], who have a second token each, `l-NAME`. What those granted can be revoked.
+struct WithRevocable(CancellationToken);
+
+impl Authenticate for WithRevocable {
+    async fn authenticate(&self, request: &mut Parts) -> Result<Grant, Denied> {
+        let token = take_token(&mut request.headers).ok_or(Denied::NoToken)?;
+        let text = token.to_str().map_err(|_| Denied::WrongToken)?;
+        let first = text.replacen("l-", "k-", 1);
+        let is_second = first != text;
+        request
+            .headers
+            .insert("x-ggrok-token", first.parse().unwrap());
+        let grant = Owners.authenticate(request).await?;
+        Ok(if is_second {
+            grant.unless_cancelled(self.0.clone())
+        } else {
+            grant
+        })
     }
+}
+
+#[tokio::test]
+async fn what_a_link_opened_breaks_off_with_the_token_that_made_it() {
+    let revoked = CancellationToken::new();
+    let access = Access::by(WithRevocable(revoked.clone()));
+    let relay = Relay::with(|config| config.access = access).await;
+    let under_way = under_way(relay, "l-ana").await;
+    revoked.cancel();
+    // The owner's tunnel is by another token, and stays.
+    assert_eq!(under_way.wires.relay.tunnels().await, 1);
+    under_way.breaks_off().await;
 }
 
 #[tokio::test]
@@ -555,7 +625,7 @@ async fn the_api_is_the_owners_alone() {
             "{token} {fields}"
         );
     }
-    made(relay, Some(1)).await;
+    made(relay, "k-ana", Some(1)).await;
     let list = async |token| {
         let listed = ask(relay, "GET /_ggrok/shares", token).await;
         let links: Vec<Value> = serde_json::from_slice(&listed.body).unwrap();

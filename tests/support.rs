@@ -37,7 +37,7 @@ pub use http2::{
 };
 pub use mirror::{Asked, MAGIC_MIRROR, Mirror, answered, ask, listed, names};
 pub use origin::{CLOSE, Origin, Seen, dechunk, fields};
-pub use owners::owners;
+pub use owners::{Owners, owners};
 pub use player::{in_v2, play, say};
 pub use program::{Program, installed, output};
 #[cfg(target_os = "linux")]

@@ -106,9 +106,16 @@ async fn call(
     let tunnel = app.registry.tunnel_by(place, app.settled).await;
     let tunnel = tunnel.map_err(|why| RelayError::missing(place, why))?;
     let pass = let_in(app, place, &tunnel, who.visitor, &mut request).await?;
-    let head =
-        |request: &mut _| addressed(place, head(request, who.peer.as_ref(), id, &app.config));
-    send(app, &tunnel, meter, head(&mut request), request, pass).await
+    let head = head(&mut request, who.peer.as_ref(), id, &app.config);
+    let head = addressed(place, head);
+    match pass {
+        None => send(app, &tunnel, meter, head, request, None).await,
+        Some(pass) => {
+            let sent = send(app, &tunnel, meter, head, request, Some(pass.clone()));
+            // In a box, since few visitors come by a link.
+            Box::pin(pass.bound(sent)).await
+        }
+    }
 }
 
 /// The head with the host that the local server is to see.

@@ -121,7 +121,7 @@ impl Grant {
     }
 
     /// The time until the grant expires, where it does.
-    fn left(&self) -> Option<Duration> {
+    pub(crate) fn left(&self) -> Option<Duration> {
         let left = |at: SystemTime| at.duration_since(SystemTime::now()).unwrap_or_default();
         self.expires.map(left)
     }

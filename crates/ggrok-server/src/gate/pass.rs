@@ -3,6 +3,7 @@
 use std::future::pending;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use axum::body::{Body, HttpBody};
@@ -13,8 +14,13 @@ use http_body::{Frame, SizeHint};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-/// The way in by a link, until that is revoked or expires.
+use crate::Grant;
+use crate::error::RelayError;
+
+/// The way in by a link, until that is revoked or expires, or its maker's token is. Clones are the same.
+#[derive(Clone)]
 pub(crate) struct Pass {
+    pub(super) grant: Arc<Grant>,
     pub(super) revoked: CancellationToken,
     pub(super) expires: Instant,
     pub(super) has_path: bool,
@@ -28,8 +34,22 @@ impl Pass {
 
     /// Waits for the end of the link. Cancel-safe.
     pub(crate) async fn ended(&self) {
-        let expired = sleep_until(self.expires);
-        self.revoked.run_until_cancelled(expired).await;
+        tokio::select! {
+            () = self.revoked.cancelled() => {}
+            () = self.grant.ended() => {}
+            () = sleep_until(self.expires) => {}
+        }
+    }
+
+    /// Waits for a response, and no longer than the link lasts.
+    pub(crate) async fn bound<T>(
+        self,
+        calling: impl Future<Output = Result<T, RelayError>>,
+    ) -> Result<T, RelayError> {
+        tokio::select! {
+            answer = calling => answer,
+            () = self.ended() => Err(RelayError::LinkOver),
+        }
     }
 }
 

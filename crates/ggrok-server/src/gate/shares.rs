@@ -1,7 +1,7 @@
 //! Links that let visitors in: made by an owner, for a while, and gone when the relay is.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
@@ -54,7 +54,7 @@ pub(super) struct Opened {
 }
 
 struct Link {
-    grant: Grant,
+    grant: Arc<Grant>,
     opens: Opens,
     /// The secret's digest. The secret itself is kept nowhere.
     digest: [u8; 32],
@@ -104,13 +104,14 @@ impl Shares {
         opens: Opens,
     ) -> Result<(String, Description), RelayError> {
         let (id, secret) = (HEXLOWER.encode(&random::<8>()), random::<32>());
+        let time = grant.left().map_or(opens.time, |left| left.min(opens.time));
         let link = Link {
             digest: Sha256::digest(secret).into(),
-            until: Instant::now() + opens.time,
-            expires: SystemTime::now() + opens.time,
+            until: Instant::now() + time,
+            expires: SystemTime::now() + time,
             sessions: HashSet::new(),
             revoked: CancellationToken::new(),
-            grant,
+            grant: Arc::new(grant),
             opens,
         };
         let description = link.describe(&id);
@@ -232,6 +233,7 @@ impl Shares {
             }
         }
         Ok(Pass {
+            grant: Arc::clone(&link.grant),
             revoked: link.revoked.clone(),
             expires: link.until,
             has_path: link.opens.path.is_some(),
@@ -272,12 +274,12 @@ const MOST: usize = 10_000;
 
 #[cfg(test)]
 mod tests {
-    use super::{Opens, Shares};
+    use super::{Opens, Pass, Shares};
     use crate::error::RelayError;
     use crate::host::Host;
     use crate::{Grant, Owner};
-    use std::time::Duration;
-    use tokio::time::advance;
+    use std::time::{Duration, SystemTime};
+    use tokio::time::{advance, timeout};
     use tokio_util::sync::CancellationToken;
 
     fn host() -> Host {
@@ -415,6 +417,31 @@ mod tests {
         revoked.cancel();
         assert!(over(&ticket));
     }
+
+    /// The way in that a link gives which was made by this grant, and its end as its owner is told it.
+    fn passed(shares: &Shares, grant: Grant) -> (Pass, SystemTime) {
+        let (ticket, link) = shares.make(grant, opens(None, None)).unwrap();
+        let crumb = shares.open(&host(), &ticket, &[]).unwrap().crumb.unwrap();
+        let pass = shares.pass(&Owner::new("ana"), &host(), "/", &[crumb]);
+        (pass.unwrap(), link.expires)
+    }
+
+    #[tokio::test]
+    async fn ends_what_is_under_way_with_its_grant() {
+        let shares = Shares::new();
+        let revoked = CancellationToken::new();
+        let (pass, _) = passed(&shares, ana().unless_cancelled(revoked.clone()));
+        revoked.cancel();
+        timeout(PATIENCE, pass.ended()).await.unwrap();
+
+        let soon = SystemTime::now() + Duration::from_millis(200);
+        let (pass, told) = passed(&shares, ana().until(soon));
+        assert!(told <= soon + Duration::from_millis(100));
+        timeout(PATIENCE, pass.ended()).await.unwrap();
+        assert!(SystemTime::now() >= soon);
+    }
+
+    const PATIENCE: Duration = Duration::from_secs(10);
 
     #[tokio::test(start_paused = true)]
     async fn are_so_many_at_a_time() {
