@@ -4,14 +4,15 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::net::SocketAddr;
 
-use ggrok_server::Access;
+use ggrok_server::{Access, Metrics};
 use serde_json::Value;
 use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 use tokio::process::Command;
 
 use crate::support::{
-    Answer, Client, Origin, Program, Relay, RelayProgram, Seen, eventually, get, installed, output,
-    raw,
+    Answer, Client, Origin, Program, Relay, RelayProgram, Seen, ask, eventually, get, installed,
+    output, raw,
 };
 
 fn app(seen: &Seen) -> Vec<u8> {
@@ -111,11 +112,66 @@ async fn counts_calls_by_what_became_of_them() {
 }
 
 #[tokio::test]
+async fn counts_what_is_refused_at_its_own_pages() {
+    let relay = Relay::with(|config| {
+        config.metrics_access = Some(Access::token("m3trics"));
+        config.access = Access::token("s3cret");
+    })
+    .await;
+    let host = relay.address;
+    let none = "0123456789abcdef";
+    for (line, token, status) in [
+        ("GET /_ggrok/shares", "guess", 401),
+        ("GET /_ggrok/mirrors", "guess", 401),
+        (&format!("DELETE /_ggrok/shares/{none}"), "s3cret", 404),
+        (&format!("GET /_ggrok/share/{none}.AAAA"), "", 410),
+        ("GET /_ggrok/mirrors/nobody", "s3cret", 404),
+        ("DELETE /_ggrok/mirrors/nobody", "s3cret", 404),
+        ("GET /_ggrok/nothing", "", 404),
+        ("PUT /_ggrok/health", "", 405),
+    ] {
+        assert_eq!(ask(host, line, token).await.status(), status, "{line}");
+    }
+    for (reason, expected) in [
+        ("wrong-token", 2.0),
+        ("unknown-link", 1.0),
+        ("link-over", 1.0),
+        ("unknown-mirror", 2.0),
+        ("unknown-page", 1.0),
+        ("method-not-allowed", 1.0),
+    ] {
+        let series = format!(r#"ggrok_refusals_total{{at="api",reason="{reason}"}}"#);
+        becomes(&relay, &series, expected).await;
+    }
+}
+
+#[tokio::test]
+async fn counts_whoever_is_one_too_many_of_an_address_though_nobody_tells_them() {
+    let metrics = Metrics::new();
+    let relay = Relay::with(|config| {
+        config.metrics = metrics.clone();
+        config.per_address = 1;
+    })
+    .await;
+    let connect = async || TcpStream::connect(relay.address).await.unwrap();
+    let mut crowd = vec![connect().await];
+    // More than are told at a time.
+    for _ in 0..80 {
+        crowd.push(connect().await);
+    }
+    eventually("all are counted", async || {
+        let shed = "\nggrok_sheds_total{reason=\"address\"} 80\n";
+        metrics.text().contains(shed).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn counts_what_is_open_and_visitors_who_leave() {
     let relay = measured(Some("m3trics")).await;
     let origin = Origin::start(|_: &Seen| Vec::new()).await;
     let _client = Client::start(&relay, &origin).await;
-    let mut visitor = tokio::net::TcpStream::connect(relay.address).await.unwrap();
+    let mut visitor = TcpStream::connect(relay.address).await.unwrap();
     let request = format!("GET / HTTP/1.1\r\nHost: {}\r\n\r\n", relay.address);
     visitor.write_all(request.as_bytes()).await.unwrap();
     becomes(&relay, "ggrok_calls_in_flight", 1.0).await;

@@ -84,7 +84,7 @@ pub(crate) enum Desk {
     Request,
     /// When a client registered.
     Registration,
-    /// At the API of mirrors.
+    /// At the relay's own pages, the APIs above all.
     Api,
 }
 

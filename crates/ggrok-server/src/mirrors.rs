@@ -132,7 +132,7 @@ async fn describe(
     });
     match described {
         Ok(described) => described.into_response(),
-        Err(error) => error.response(caller.accept.as_ref()),
+        Err(error) => app.refuse(Desk::Api, &error, caller.accept.as_ref()),
     }
 }
 
@@ -153,7 +153,7 @@ async fn close(State(app): State<Arc<App>>, caller: Caller, uri: Uri) -> Respons
     });
     match closed {
         Ok(closed) => closed.into_response(),
-        Err(error) => error.response(caller.accept.as_ref()),
+        Err(error) => app.refuse(Desk::Api, &error, caller.accept.as_ref()),
     }
 }
 

@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use crate::app::App;
 use crate::error::RelayError;
+use crate::metrics::Desk;
 use crate::{gate, mirrors, operator, register};
 
 /// Whether a path is the relay's own. All others are the app's.
@@ -26,18 +27,16 @@ const PAGES: &str = "/_ggrok";
 
 /// The routes of the relay's own pages.
 pub(crate) fn router(app: Arc<App>) -> Router {
+    let apis = mirrors::router(Arc::clone(&app)).merge(gate::api::router(Arc::clone(&app)));
     Router::new()
         .route(REGISTER_PATH, any(register::host))
         .route(&format!("{PAGES}/health"), get(health))
         .route(&format!("{PAGES}/ready"), get(operator::ready))
         .route(&format!("{PAGES}/metrics"), get(operator::metrics))
-        .with_state(Arc::clone(&app))
-        .nest(
-            PAGES,
-            mirrors::router(Arc::clone(&app)).merge(gate::api::router(app)),
-        )
+        .nest(PAGES, apis.with_state(()))
         .method_not_allowed_fallback(method_not_allowed)
         .fallback(unknown_page)
+        .with_state(app)
 }
 
 #[derive(Serialize)]
@@ -55,10 +54,10 @@ async fn health(State(app): State<Arc<App>>) -> Json<Health> {
     })
 }
 
-async fn unknown_page(headers: HeaderMap) -> Response {
-    RelayError::UnknownPage.response(headers.get(ACCEPT))
+async fn unknown_page(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
+    app.refuse(Desk::Api, &RelayError::UnknownPage, headers.get(ACCEPT))
 }
 
-async fn method_not_allowed(headers: HeaderMap) -> Response {
-    RelayError::Method.response(headers.get(ACCEPT))
+async fn method_not_allowed(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
+    app.refuse(Desk::Api, &RelayError::Method, headers.get(ACCEPT))
 }

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::crowd::Guest;
 use crate::door::{Door, Room};
+use crate::error::RelayError;
 use crate::metrics::Shed;
 use crate::{Config, Relay, pages, turned_away, visitor};
 
@@ -64,13 +65,18 @@ impl Server {
     fn receive(&mut self, door: &Door, stream: TcpStream, peer: SocketAddr, room: Room) {
         let place = match room {
             Room::Place(place) => place,
-            Room::Parting(parting) => return self.turn_away(stream, Shed::Connections, parting),
+            Room::Parting(parting) => {
+                let error = self.relay.0.shed(Shed::Connections);
+                return self.turn_away(stream, error, parting);
+            }
         };
         match self.enter(peer) {
             Ok(guest) => self.welcome(stream, peer, (place, guest)),
             Err(why) => {
+                // Counted whether or not there is room to tell it.
+                let error = self.relay.0.shed(why);
                 if let Some(parting) = door.parting() {
-                    self.turn_away(stream, why, parting);
+                    self.turn_away(stream, error, parting);
                 }
             }
         }
@@ -86,8 +92,7 @@ impl Server {
         guest.map(Some).ok_or(Shed::Address)
     }
 
-    fn turn_away(&mut self, stream: TcpStream, why: Shed, parting: OwnedSemaphorePermit) {
-        let error = self.relay.0.shed(why);
+    fn turn_away(&mut self, stream: TcpStream, error: RelayError, parting: OwnedSemaphorePermit) {
         self.visitors.spawn(async move {
             turned_away::answer(stream, error).await;
             drop(parting);

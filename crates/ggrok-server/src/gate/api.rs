@@ -21,6 +21,7 @@ use crate::app::App;
 use crate::error::RelayError;
 use crate::forwarded;
 use crate::host::Host;
+use crate::metrics::Desk;
 use crate::mirrors::caller;
 use crate::place::Place;
 use crate::visitor::Visit;
@@ -100,7 +101,7 @@ async fn answer(
     };
     answered
         .await
-        .unwrap_or_else(|error| error.response(accept.as_ref()))
+        .unwrap_or_else(|error| app.refuse(Desk::Api, &error, accept.as_ref()))
 }
 
 async fn make(State(app): State<Arc<App>>, request: Request) -> Response {
@@ -173,7 +174,7 @@ async fn open(
             }
             response
         }
-        Err(error) => error.response(request.headers().get(ACCEPT)),
+        Err(error) => app.refuse(Desk::Api, &error, request.headers().get(ACCEPT)),
     };
     let headers = response.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
