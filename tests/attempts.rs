@@ -6,7 +6,7 @@ use ggrok_server::Access;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpSocket;
 
-use crate::support::{Answer, Relay};
+use crate::support::{Answer, Relay, Wires};
 
 /// What somebody gets who asks from an address of loopback.
 async fn from(address: &str, relay: SocketAddr, request: &str) -> Answer {
@@ -87,6 +87,42 @@ async fn knows_a_guesser_behind_a_router_by_what_the_router_saw() {
         let answer = from("127.0.0.1", at, &listing(at, "s3cret", &seen)).await;
         assert_eq!(answer.status(), status, "{seen}");
     }
+}
+
+#[tokio::test]
+async fn takes_all_whom_nobody_knows_for_one() {
+    let relay = Relay::with(|config| {
+        config.access = Access::token("s3cret");
+        config.trusted_hops = 1;
+        config.wrong_tokens = 3;
+    })
+    .await;
+    let at = relay.address;
+    // A router that hides its visitors.
+    let hidden = "X-Forwarded-For: unknown\r\n";
+    for _ in 0..3 {
+        let answer = from("127.0.0.1", at, &listing(at, "guess", hidden)).await;
+        assert_eq!(answer.status(), 401);
+    }
+    for (seen, status) in [(hidden, 429), ("X-Forwarded-For: 192.0.2.8\r\n", 200)] {
+        let answer = from("127.0.0.1", at, &listing(at, "s3cret", seen)).await;
+        assert_eq!(answer.status(), status, "{seen}");
+    }
+}
+
+#[tokio::test]
+async fn bounds_the_calls_of_all_whom_nobody_knows_as_those_of_one() {
+    let relay = Relay::with(|config| {
+        config.trusted_hops = 1;
+        config.per_address = 1;
+    })
+    .await;
+    let wires = Wires::before(relay).await;
+    let hidden = "GET / HTTP/1.1\r\nHOST\r\nX-Forwarded-For: unknown\r\n\r\n";
+    let (_waiting, _local, _) = wires.call(hidden).await;
+    let mut second = wires.visitor(hidden).await;
+    let answer = second.head().await;
+    assert!(answer.starts_with("HTTP/1.1 429 "), "{answer}");
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::access::Access;
-use crate::attempts::Attempts;
+use crate::attempts::{Attempts, counted};
 use crate::crowd::Crowd;
 use crate::error::RelayError;
 use crate::gate::Gate;
@@ -71,9 +71,7 @@ impl App {
         access: &Access,
         request: &mut Parts,
     ) -> Result<Grant, RelayError> {
-        let Some(address) = self.address(request) else {
-            return Ok(access.authenticate(request).await?);
-        };
+        let address = counted(self.address(request));
         let may_guess = || {
             let allowed = self.wrong_tokens.allowed(address);
             allowed.map_err(RelayError::TooManyAttempts)

@@ -1,6 +1,6 @@
 //! How often each address has been wrong of late: a bound on guessing.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::num::NonZeroUsize;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -62,6 +62,12 @@ impl Attempts {
     fn failures(&self) -> MutexGuard<'_, LruCache<IpAddr, Failures>> {
         self.failures.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The address that is counted for somebody. Those whose address nobody knows are one, or they would have
+/// no bound at all.
+pub(crate) fn counted(address: Option<IpAddr>) -> IpAddr {
+    address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))
 }
 
 /// What an address counts as: itself, or in IPv6 its network of 64 bits.

@@ -12,6 +12,7 @@ use http::{Request, Version, request};
 use tracing::Instrument;
 
 use crate::app::App;
+use crate::attempts::counted;
 use crate::error::RelayError;
 use crate::forwarded::{self, Forwarded};
 use crate::gate::{self, Pass};
@@ -81,10 +82,8 @@ fn admit(app: &App, place: &Place, who: &Who, meter: &mut Meter) -> Result<(), R
     let Place::Host(_) = place else {
         return Ok(());
     };
-    if let Some(address) = who.visitor {
-        let guest = app.calling.enter(address);
-        meter.keep(guest.ok_or_else(|| app.shed(Shed::Address))?);
-    }
+    let guest = app.calling.enter(counted(who.visitor));
+    meter.keep(guest.ok_or_else(|| app.shed(Shed::Address))?);
     Ok(())
 }
 

@@ -38,7 +38,8 @@ pub struct Config {
     /// Calls that are under way at a time, of all tunnels together. Further ones are answered with 503.
     pub calls: usize,
     /// Connections of one address, and calls that it has under way at hosts, at a time. Behind trusted hops
-    /// all connections are theirs, and only calls count. The networks of IPv6 (64 bits) count as one.
+    /// all connections are theirs, and only calls count. The networks of IPv6 (64 bits) count as one, and
+    /// so do all whose address nobody knows.
     pub per_address: usize,
     /// How long a visitor may be waited for until 1 KiB has come of a body whose length it told.
     pub body_pace: Duration,
@@ -49,7 +50,7 @@ pub struct Config {
     pub tunnels_of_one: usize,
     /// Wrong tokens that an address may give in a minute. Beyond, it is refused until the minute is over,
     /// also with a right one. A person mistypes less often, and guesses get nowhere. The networks of
-    /// IPv6 (64 bits) count as one address.
+    /// IPv6 (64 bits) count as one address, and so do all whose address nobody knows.
     pub wrong_tokens: u32,
     /// Where the relay counts what happens.
     pub metrics: Metrics,

@@ -8,7 +8,7 @@ mod pass;
 mod seal;
 mod shares;
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ pub(crate) use self::login::LOGIN_HEADER;
 pub(crate) use self::pass::{Pass, passing};
 use self::shares::Shares;
 use crate::Tunnel;
-use crate::attempts::Attempts;
+use crate::attempts::{Attempts, counted};
 use crate::error::RelayError;
 use crate::host::Host;
 
@@ -106,8 +106,7 @@ impl Gate {
         let Some(login) = login::given(headers) else {
             return Err(RelayError::LoginRequired);
         };
-        // Those whose address nobody knows are one.
-        let address = address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        let address = counted(address);
         // First, or a password that others have given could be guessed without an end.
         if self.wrong_logins.allowed(address).is_err() {
             return Err(RelayError::TooManyLogins);

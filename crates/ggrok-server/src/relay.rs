@@ -33,7 +33,9 @@ impl Relay {
     /// and are listed, described, closed and called under `PATH/mirrors`.
     ///
     /// Where the app serves with `into_make_service_with_connect_info::<SocketAddr>()`, the relay
-    /// knows where its clients and callers come from.
+    /// knows where its clients and callers come from. Where it does not, all of them count as one
+    /// address: then somebody who gives too many wrong tokens ([`Config::wrong_tokens`]) locks
+    /// everybody out for a minute.
     pub fn router(&self) -> Router {
         mirrors::router(Arc::clone(&self.0))
     }
