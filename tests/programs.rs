@@ -70,6 +70,26 @@ async fn programs_say_what_is_wrong_with_their_settings() {
             &["--open", "--body-limit", "much"],
             "--body-limit",
         ),
+        (
+            "ggrok-server",
+            &["--open", "--port", "0", "--idle-timeout", "0s"],
+            "--idle-timeout of nothing",
+        ),
+        (
+            "ggrok-server",
+            &["--open", "--port", "0", "--call-timeout", "0s"],
+            "--call-timeout of nothing",
+        ),
+        (
+            "ggrok-server",
+            &["--open", "--port", "0", "--stream-idle", "0ms"],
+            "--stream-idle of nothing",
+        ),
+        (
+            "ggrok-server",
+            &["--open", "--port", "0", "--body-pace", "0s"],
+            "like --body-pace 1m",
+        ),
         ("ggrok-client", &["--sevrer", "x"], "--server"),
         ("ggrok-client", &["3000"], "--server HOST"),
         (

@@ -41,21 +41,31 @@ pub(super) struct TimeoutArgs {
 
 impl TimeoutArgs {
     pub(super) fn apply(&self, config: &mut Config) -> anyhow::Result<()> {
-        config.idle_timeout = self.idle_timeout.unwrap_or(config.idle_timeout);
-        if config.idle_timeout.is_zero() {
-            bail!("--idle-timeout of nothing would close every connection");
+        if let Some(patience) = self.idle_timeout {
+            config.idle_timeout = some("--idle-timeout", "15s", patience)?;
         }
         if let Some(patience) = self.call_timeout {
+            let patience = some("--call-timeout", "5m", patience)?;
             config.limits.call_timeout = patience;
             config.limits.answer_timeout = patience;
         } else if is_on_heroku() {
             // Its router gives up after 30 s, and tells the visitor nothing of use.
             config.limits.answer_timeout = config.limits.call_timeout;
         }
-        config.limits.stream_idle = self.stream_idle;
-        config.body_pace = self.body_pace;
+        config.limits.stream_idle = some("--stream-idle", "5m", self.stream_idle)?;
+        config.body_pace = some("--body-pace", "1m", self.body_pace)?;
         config.settling_time = self.settling_time;
         config.grace_period = self.grace_period;
         Ok(())
     }
+}
+
+/// A time that something may take. Without any, it would end as soon as it begins.
+fn some(flag: &str, example: &str, time: Duration) -> anyhow::Result<Duration> {
+    if time.is_zero() {
+        bail!(
+            "{flag} of nothing would end everything at once; give some time, like {flag} {example}"
+        );
+    }
+    Ok(time)
 }
