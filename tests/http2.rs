@@ -273,6 +273,7 @@ async fn offers_neither_connect_nor_upgrades() {
         error(&answer),
         (405.try_into().unwrap(), Some("method-not-allowed"))
     );
+    assert!(answer.headers().contains_key("allow"));
     let answer = visitor.get("/$$ggrok").await;
     assert_eq!(
         error(&answer),

@@ -63,6 +63,10 @@ async fn refuses_methods_and_targets_that_are_for_proxies() {
             .await;
         assert_eq!(answer.status(), status, "{line}");
         assert_eq!(answer.error().unwrap_or_default(), error, "{line}");
+        // RFC 9110, section 15.5.6.
+        let allowed = ["GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"];
+        let allowed = &allowed[..usize::from(status == 405)];
+        assert_eq!(answer.field("allow"), allowed, "{line}");
     }
     assert_eq!(setup.origin.seen().len(), 0);
 }
@@ -240,6 +244,7 @@ async fn keeps_its_own_pages_apart() {
         (post.status(), post.error()),
         (405, Some("method-not-allowed"))
     );
+    assert_eq!(post.field("allow"), ["GET,HEAD"]);
     let register = setup.get("/$$ggrok").await;
     assert_eq!(
         (register.status(), register.error()),

@@ -5,11 +5,12 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::response::Response;
 use ggrok_protocol::{CallError, DecodeError, EncodeError, Refusal, ResetCode};
-use http::header::{CONNECTION, WWW_AUTHENTICATE};
+use http::header::{ALLOW, CONNECTION, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 
 use crate::Denied;
 use crate::host::BadHost;
+use crate::max_forwards::METHODS;
 use crate::place::Place;
 use crate::registry::{Missing, NotInserted};
 
@@ -20,8 +21,10 @@ pub(crate) enum RelayError {
     BadHost,
     #[error("the request target is of no form that a visitor may use")]
     BadTarget,
-    #[error("the method is not allowed")]
+    #[error("the method is for no app behind a relay")]
     Method,
+    #[error("the page does not have the method")]
+    PageMethod,
     #[error("the request target is too long")]
     TargetTooLong,
     #[error("the request head is too large")]
@@ -117,6 +120,9 @@ impl RelayError {
     pub(crate) fn response(&self, accept: Option<&HeaderValue>) -> Response {
         let mut response = self.refusal().response(accept).map(Body::from);
         let headers = response.headers_mut();
+        if let Self::Method = self {
+            headers.insert(ALLOW, HeaderValue::from_static(METHODS));
+        }
         match self {
             Self::NoToken | Self::WrongToken => {
                 headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
@@ -129,7 +135,11 @@ impl RelayError {
             Self::Overloaded | Self::TooManyFromAddress => {
                 headers.insert(CONNECTION, HeaderValue::from_static("close"));
             }
-            Self::Method | Self::BadHost | Self::BadTarget | Self::TransferCoding => {
+            Self::Method
+            | Self::PageMethod
+            | Self::BadHost
+            | Self::BadTarget
+            | Self::TransferCoding => {
                 // What such a peer sends next is not to be trusted to be a request.
                 headers.insert(CONNECTION, HeaderValue::from_static("close"));
             }
@@ -172,7 +182,7 @@ impl RelayError {
                 "The request must name one valid host in its Host field."),
             Self::BadTarget => (S::BAD_REQUEST, "bad-target",
                 "The request target must be a path, or a URL with a path."),
-            Self::Method => (S::METHOD_NOT_ALLOWED, "method-not-allowed",
+            Self::Method | Self::PageMethod => (S::METHOD_NOT_ALLOWED, "method-not-allowed",
                 "This method is not allowed here."),
             Self::TargetTooLong => (S::URI_TOO_LONG, "target-too-long",
                 "The path and query of the request are too long."),

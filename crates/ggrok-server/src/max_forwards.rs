@@ -28,10 +28,12 @@ fn left(headers: &HeaderMap) -> Option<u32> {
 }
 
 /// What can be asked through the relay: any method but CONNECT and TRACE, of which these are known.
+pub(crate) const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
+
 fn options() -> Response {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::NO_CONTENT;
-    let methods = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+    let methods = HeaderValue::from_static(METHODS);
     response.headers_mut().insert(ALLOW, methods);
     // As in every answer that is not the app's.
     let code = HeaderValue::from_static("max-forwards");

@@ -59,5 +59,6 @@ async fn unknown_page(State(app): State<Arc<App>>, headers: HeaderMap) -> Respon
 }
 
 async fn method_not_allowed(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
-    app.refuse(Desk::Api, &RelayError::Method, headers.get(ACCEPT))
+    // The router says which it has.
+    app.refuse(Desk::Api, &RelayError::PageMethod, headers.get(ACCEPT))
 }
