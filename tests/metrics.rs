@@ -167,6 +167,28 @@ async fn counts_whoever_is_one_too_many_of_an_address_though_nobody_tells_them()
 }
 
 #[tokio::test]
+async fn counts_an_answer_of_its_own_for_none_of_the_apps() {
+    let relay = measured(Some("m3trics")).await;
+    let origin = Origin::start(app).await;
+    let _client = Client::start(&relay, &origin).await;
+    let request = format!(
+        "OPTIONS / HTTP/1.1\r\nHost: {}\r\nMax-Forwards: 0\r\nConnection: close\r\n\r\n",
+        relay.address
+    );
+    assert_eq!(raw(relay.address, request).await.status(), 204);
+    let own = r#"ggrok_calls_total{outcome="max-forwards",status="2xx"}"#;
+    becomes(&relay, own, 1.0).await;
+    let apps = r#"ggrok_calls_total{outcome="answered",status="2xx"}"#;
+    becomes(&relay, apps, 0.0).await;
+    becomes(
+        &relay,
+        r#"ggrok_call_duration_seconds_count{hop="head"}"#,
+        0.0,
+    )
+    .await;
+}
+
+#[tokio::test]
 async fn counts_what_is_open_and_visitors_who_leave() {
     let relay = measured(Some("m3trics")).await;
     let origin = Origin::start(|_: &Seen| Vec::new()).await;

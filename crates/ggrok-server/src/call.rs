@@ -99,9 +99,7 @@ async fn call(
     if app.config.pseudonym.has_signed(request.headers()) {
         return Err(RelayError::Loop);
     }
-    if let Some(answer) = max_forwards::count(&mut request) {
-        return Ok(answer);
-    }
+    max_forwards::count(&mut request)?;
     let tunnel = app.registry.tunnel_by(place, app.settled).await;
     let tunnel = tunnel.map_err(|why| RelayError::missing(place, why))?;
     let pass = let_in(app, place, &tunnel, who.visitor, &mut request).await?;

@@ -10,7 +10,7 @@ use http::{HeaderValue, StatusCode};
 
 use crate::Denied;
 use crate::host::BadHost;
-use crate::max_forwards::METHODS;
+use crate::max_forwards::{self, METHODS};
 use crate::place::Place;
 use crate::registry::{Missing, NotInserted};
 
@@ -69,6 +69,8 @@ pub(crate) enum RelayError {
     Expectation,
     #[error("the request has come through this relay before")]
     Loop,
+    #[error("the request may take no further hop")]
+    LastHop,
     #[error("the registration is no WebSocket handshake")]
     NotWebSocket,
     #[error("the relay has as many tunnels as it may")]
@@ -118,6 +120,9 @@ impl RelayError {
 
     /// The answer that tells of the error, in the form that the request accepts.
     pub(crate) fn response(&self, accept: Option<&HeaderValue>) -> Response {
+        if let Self::LastHop = self {
+            return max_forwards::options();
+        }
         let mut response = self.refusal().response(accept).map(Body::from);
         let headers = response.headers_mut();
         if let Self::Method = self {
@@ -226,6 +231,7 @@ impl RelayError {
                 "The relay takes no transfer coding of a request body but chunked."),
             Self::Expectation => (S::EXPECTATION_FAILED, "unknown-expectation",
                 "The relay meets no expectation but 100-continue."),
+            Self::LastHop => (S::NO_CONTENT, max_forwards::CODE, ""),
             Self::Loop => (S::LOOP_DETECTED, "loop",
                 "This request has come through this relay before. A ggrok client must forward to the app, and not to its own relay. Two relays in a row need different names: start one with --pseudonym."),
             Self::NotWebSocket => (S::UPGRADE_REQUIRED, "not-a-websocket",

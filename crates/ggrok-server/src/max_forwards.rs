@@ -6,18 +6,19 @@ use ggrok_protocol::ERROR_HEADER;
 use http::header::{ALLOW, MAX_FORWARDS};
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
 
-/// Counts the hop that a request is about to take. Where none is left, the relay is who is asked, and
-/// this is its answer.
-pub(crate) fn count<B>(request: &mut Request<B>) -> Option<Response> {
+use crate::error::RelayError;
+
+/// Counts the hop that a request is about to take. Where none is left, the relay is who is asked.
+pub(crate) fn count<B>(request: &mut Request<B>) -> Result<(), RelayError> {
     if request.method() != Method::OPTIONS {
-        return None;
+        return Ok(());
     }
-    let left = left(request.headers())?;
-    let Some(left) = left.checked_sub(1) else {
-        return Some(options());
+    let Some(left) = left(request.headers()) else {
+        return Ok(());
     };
+    let left = left.checked_sub(1).ok_or(RelayError::LastHop)?;
     request.headers_mut().insert(MAX_FORWARDS, left.into());
-    None
+    Ok(())
 }
 
 /// Nothing where the field says nothing.
@@ -30,16 +31,20 @@ fn left(headers: &HeaderMap) -> Option<u32> {
 /// What can be asked through the relay: any method but CONNECT and TRACE, of which these are known.
 pub(crate) const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 
-fn options() -> Response {
+/// The relay's answer to an OPTIONS that is for the relay itself.
+pub(crate) fn options() -> Response {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::NO_CONTENT;
     let methods = HeaderValue::from_static(METHODS);
     response.headers_mut().insert(ALLOW, methods);
     // As in every answer that is not the app's.
-    let code = HeaderValue::from_static("max-forwards");
+    let code = HeaderValue::from_static(CODE);
     response.headers_mut().insert(ERROR_HEADER, code);
     response
 }
+
+/// By which the answer is known.
+pub(crate) const CODE: &str = "max-forwards";
 
 #[cfg(test)]
 mod tests {
@@ -53,8 +58,8 @@ mod tests {
         let request = request.header(MAX_FORWARDS, given).body(());
         let mut request = request.unwrap();
         match count(&mut request) {
-            Some(answer) => Err(answer.status().as_u16()),
-            None => Ok(request.headers()[MAX_FORWARDS].to_str().unwrap().to_owned()),
+            Err(error) => Err(error.response(None).status().as_u16()),
+            Ok(()) => Ok(request.headers()[MAX_FORWARDS].to_str().unwrap().to_owned()),
         }
     }
 

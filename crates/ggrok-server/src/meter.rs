@@ -59,7 +59,7 @@ impl Meter {
         self.reached(Hop::Head);
     }
 
-    /// Notes that the relay answers with an error of its own.
+    /// Notes that the relay gives an answer of its own.
     pub(crate) fn failed(&mut self, error: &RelayError) {
         self.has_outcome = true;
         let (status, code) = error.status_and_code();

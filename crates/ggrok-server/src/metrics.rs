@@ -142,7 +142,7 @@ impl Counts {
         };
         let calls = counters(
             "ggrok_calls_total",
-            "Calls that have an outcome: answered by the app, with the class of its status, or the code of the relay's own error, or left by the visitor.",
+            "Calls that have an outcome: answered by the app, with the class of its status, or the code of the relay's own answer, or left by the visitor.",
             &["outcome", "status"],
         );
         let classes = ["1xx", "2xx", "3xx", "4xx", "5xx", "other"];
@@ -214,9 +214,10 @@ impl Counts {
         self.answered[class].inc();
     }
 
-    /// Counts a call that the relay answered with an error of its own.
+    /// Counts a call that got an answer of the relay's own.
     pub(crate) fn failed(&self, code: &'static str, status: StatusCode) {
         let class = match status.as_u16() / 100 {
+            2 => "2xx",
             4 => "4xx",
             _ => "5xx",
         };
