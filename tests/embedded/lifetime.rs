@@ -1,7 +1,7 @@
 //! How long tunnels live in an app, and what it is told of that.
 
 use axum::body::Body;
-use ggrok_server::{CallError, Event, Owner};
+use ggrok_server::{CallError, Event, Metrics, Owner};
 use http::Request;
 
 use super::App;
@@ -82,6 +82,27 @@ async fn a_relay_that_closes_tells_its_clients() {
     let (status, error, _) = refused(app.handshake("ana", "name=late")).await;
     assert_eq!((status, error.as_str()), (503, "stopping"));
     assert_eq!(visit(app.address, "/").await.text(), "the app's own page");
+}
+
+#[tokio::test]
+async fn a_relay_says_that_it_is_not_ready_from_when_it_ends() {
+    for drops in [false, true] {
+        let metrics = Metrics::new();
+        let app = App::with(|config| config.metrics = metrics.clone()).await;
+        assert!(metrics.text().contains("\nggrok_ready 1\n"));
+        if drops {
+            drop(app);
+            // With the app goes its router, as soon as its server has noticed.
+            eventually("it says so", async || {
+                let ended = metrics.text().contains("\nggrok_ready 0\n");
+                ended.then_some(())
+            })
+            .await;
+        } else {
+            app.relay.close().await;
+            assert!(metrics.text().contains("\nggrok_ready 0\n"));
+        }
+    }
 }
 
 #[tokio::test]

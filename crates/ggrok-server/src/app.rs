@@ -106,6 +106,12 @@ impl App {
         }
     }
 
+    /// Ends every tunnel, and says so to who watches.
+    pub(crate) fn end(&self) {
+        self.config.metrics.counts().ready.set(0);
+        self.stop.cancel();
+    }
+
     /// The address of who sent a request: as the trusted hops tell, or the connection.
     fn address(&self, request: &Parts) -> Option<IpAddr> {
         let peer = visitor::peer(&request.extensions);
@@ -115,6 +121,6 @@ impl App {
 
 impl Drop for App {
     fn drop(&mut self) {
-        self.stop.cancel();
+        self.end();
     }
 }

@@ -75,7 +75,7 @@ impl Relay {
     /// Closes all tunnels, and waits for at most 2 s until their clients have taken it. The relay
     /// cannot be used any more. Not cancel-safe: without a wait the rest is cut.
     pub async fn close(&self) {
-        self.0.stop.cancel();
+        self.0.end();
         self.0.tunnels.close();
         self.0.upgrades.close();
         let farewell = async {
