@@ -31,7 +31,7 @@ impl Forwarded {
     ///
     /// Without trusted hops nothing that the visitor says of itself is believed. With some, the
     /// peer is a router of ours: the last entries of X-Forwarded-For are what such routers saw,
-    /// and the scheme and port are the outermost one's.
+    /// and the scheme and port are the last that one of them wrote.
     pub(crate) fn of(headers: &HeaderMap, peer: Option<&Peer>, trusted_hops: usize) -> Self {
         let trusted = trusted_entries(headers, trusted_hops).map(value);
         let seen = trusted.or_else(|| Some(peer?.text().clone()));
@@ -86,7 +86,7 @@ pub(crate) fn visitor(
     Some(address.to_canonical())
 }
 
-/// Whether the visitor came by TLS, as the outermost of the trusted hops says.
+/// Whether the visitor came by TLS, as the trusted hops say.
 pub(crate) fn is_secure(headers: &HeaderMap, trusted_hops: usize) -> bool {
     trusted_hops > 0 && last(headers, &PROTO) == Some("https")
 }
@@ -159,6 +159,9 @@ fn address(entry: &[u8]) -> Option<&str> {
     (is_address || text.parse::<SocketAddr>().is_ok()).then_some(text)
 }
 
+/// The right-most entry of a field. Routers mostly set these, or hand on what is there; where one appends,
+/// the entry is the innermost router's. One further to the left may be the visitor's own, since nobody
+/// knows how many of the trusted hops have written any.
 fn last<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     let value = headers.get_all(name).iter().next_back()?.to_str().ok()?;
     value.rsplit(',').next().map(str::trim)
@@ -225,6 +228,19 @@ mod tests {
         );
         assert_eq!(told(SPOOFED, 2)[0], "192.0.2.7, 198.51.100.2");
         assert_eq!(told(SPOOFED, 9)[0], "127.0.0.1, 192.0.2.7, 198.51.100.2");
+    }
+
+    #[test]
+    fn takes_no_scheme_or_port_that_the_visitor_may_have_written() {
+        let appended = [
+            ("host", "a"),
+            ("x-forwarded-proto", "https, http"),
+            ("x-forwarded-port", "443, 80"),
+        ];
+        // The outer hop may have appended to the visitor's, and the inner one have handed that on.
+        for hops in 1..=3 {
+            assert_eq!(told(&appended, hops)[1..], ["http", "a", "80"]);
+        }
     }
 
     #[test]
