@@ -209,6 +209,21 @@ async fn an_app_finds_tunnels_and_knows_of_each() {
     assert_eq!(app.tunnel("ana", "none"), None);
 }
 
+#[tokio::test]
+async fn a_relay_that_is_about_to_stop_takes_no_client_and_keeps_those_it_has() {
+    let app = App::start().await;
+    let _mirror = app.mirror("ana", "app", "still here").await;
+    app.relay.go_away();
+    for name in ["app", "other"] {
+        let handshake = app.handshake("ana", &format!("name={name}"));
+        let (status, code, _) = refused(handshake).await;
+        assert_eq!((status, &*code), (503, "stopping"), "{name}");
+    }
+    assert_eq!(app.relay.tunnels().len(), 1);
+    let answer = app.ask("ana", "GET /tunnels/mirrors/app/").await;
+    assert_eq!((answer.status(), answer.text()), (200, "still here"));
+}
+
 /// Sends the body of a call back as it comes.
 async fn echo(call: IncomingCall) {
     let (head, body) = call.request.into_parts();

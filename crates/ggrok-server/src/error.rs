@@ -354,6 +354,7 @@ impl From<NotInserted> for RelayError {
         match why {
             NotInserted::Full => Self::TooManyTunnels,
             NotInserted::Taken => Self::Taken,
+            NotInserted::Stopping => Self::Stopping,
         }
     }
 }

@@ -44,13 +44,15 @@ pub(crate) enum NotInserted {
     Full,
     /// A place belongs to another owner.
     Taken,
+    /// The relay is about to stop.
+    Stopping,
 }
 
 impl NotInserted {
     /// What a client is told that had been let in already.
     pub(crate) const fn ending(self) -> Ending {
         match self {
-            Self::Full => Ending::GoingAway,
+            Self::Full | Self::Stopping => Ending::GoingAway,
             Self::Taken => Ending::Replaced,
         }
     }
@@ -136,6 +138,13 @@ impl Registry {
             tunnel: tunnel.clone(),
             number,
         })
+    }
+
+    /// Registers no more tunnels, and returns all that are.
+    pub(crate) fn close(&self) -> Vec<Tunnel> {
+        let mut places = self.write();
+        places.close();
+        places.tunnels().cloned().collect()
     }
 
     /// How many tunnels are registered.

@@ -33,9 +33,8 @@ impl Relay {
     /// and are listed, described, closed and called under `PATH/mirrors`.
     ///
     /// Where the app serves with `into_make_service_with_connect_info::<SocketAddr>()`, the relay
-    /// knows where its clients and callers come from. Where it does not, all of them count as one
-    /// address: then somebody who gives too many wrong tokens ([`Config::wrong_tokens`]) locks
-    /// everybody out for a minute.
+    /// knows where its clients and callers come from. Where it does not, there is no bound on wrong
+    /// tokens ([`Config::wrong_tokens`]).
     pub fn router(&self) -> Router {
         mirrors::router(Arc::clone(&self.0))
     }
@@ -65,9 +64,10 @@ impl Relay {
         self.0.registry.tunnel(&Place::Host(host.clone())).ok()
     }
 
-    /// Tells the clients to look for another relay, since this one will stop.
+    /// Tells the clients to look for another relay, since this one will stop. It takes no more of them:
+    /// one that came back would end the calls of the connection that it left.
     pub fn go_away(&self) {
-        for tunnel in self.0.registry.tunnels() {
+        for tunnel in self.0.registry.close() {
             tunnel.go_away();
         }
     }

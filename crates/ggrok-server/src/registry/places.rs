@@ -17,6 +17,7 @@ pub(super) struct Places {
     offline: usize,
     /// Counts what happens, so that each has a number of its own.
     events: u64,
+    closed: bool,
 }
 
 /// What an owner has.
@@ -84,12 +85,20 @@ impl Places {
 
     /// Whether an owner may have these places.
     pub(super) fn check(&self, places: &[Place], owner: &Owner) -> Result<(), NotInserted> {
+        if self.closed {
+            return Err(NotInserted::Stopping);
+        }
         let mut slots = places.iter().filter_map(|place| self.slots.get(place));
         if slots.all(|slot| slot.holder.owner() == owner) {
             Ok(())
         } else {
             Err(NotInserted::Taken)
         }
+    }
+
+    /// Takes no more tunnels.
+    pub(super) const fn close(&mut self) {
+        self.closed = true;
     }
 
     /// The tunnels that have these places.
