@@ -32,7 +32,8 @@ pub struct Config {
     /// How long after its start the relay lets requests for hosts wait that have no client. When a
     /// relay is replaced, its visitors come at once and its clients a moment later.
     pub settling_time: Duration,
-    /// Connections that are served at a time. Further ones are answered with 503 and closed, 64 at a time;
+    /// Connections that are served at a time, upgraded ones among them, but no client's that has registered.
+    /// Further ones are answered with 503 and closed, 64 at a time;
     /// the rest wait in the kernel's queue.
     pub connections: usize,
     /// Calls that are under way at a time, of all tunnels together. Further ones are answered with 503.
@@ -50,7 +51,7 @@ pub struct Config {
     pub tunnels_of_one: usize,
     /// Wrong tokens that an address may give in a minute. Beyond, it is refused until the minute is over,
     /// also with a right one. A person mistypes less often, and guesses get nowhere. The networks of
-    /// IPv6 (64 bits) count as one address, and so do all whose address nobody knows.
+    /// IPv6 (64 bits) count as one address, and so do all whose address trusted hops do not tell.
     pub wrong_tokens: u32,
     /// Where the relay counts what happens.
     pub metrics: Metrics,
