@@ -22,6 +22,25 @@ fn never(_: &Seen) -> Vec<u8> {
     Vec::new()
 }
 
+/// Grants every upgrade that it is asked for.
+fn granting(seen: &Seen) -> Vec<u8> {
+    if seen.field("upgrade").is_empty() {
+        return app(seen);
+    }
+    b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: weird/7\r\n\r\n".to_vec()
+}
+
+/// A visitor whose connection has become another protocol's.
+async fn upgraded(relay: SocketAddr, fields: &str) -> Wire {
+    let mut visitor = Wire::connect(relay).await;
+    let asking = format!(
+        "GET / HTTP/1.1\r\nHost: {relay}\r\nConnection: Upgrade\r\nUpgrade: weird/7\r\n{fields}\r\n"
+    );
+    visitor.send(asking).await;
+    assert!(visitor.head().await.starts_with("HTTP/1.1 101 "));
+    visitor
+}
+
 /// One that connects from an address of loopback, and says this.
 async fn from(address: &str, relay: SocketAddr, said: &str) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
@@ -154,6 +173,50 @@ async fn tells_connections_for_which_there_is_no_place_and_recovers() {
     drop(silent);
     eventually("there are places again", async || {
         (get(at, "/").await.status() == 200).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_upgraded_connection_keeps_its_place() {
+    let relay = Relay::with(|config| config.connections = 3).await;
+    let at = relay.address;
+    let origin = Origin::start(granting).await;
+    let _client = Client::start(&relay, &origin).await;
+    let held = [upgraded(at, "").await, upgraded(at, "").await];
+    assert_eq!(get(at, "/").await.status(), 200);
+    let third = upgraded(at, "").await;
+    let answer = get(at, "/").await;
+    assert_eq!((answer.status(), answer.error()), (503, Some("overloaded")));
+    drop((held, third));
+    eventually("there are places again", async || {
+        (get(at, "/").await.status() == 200).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_upgraded_connection_is_one_of_its_visitors_calls() {
+    let relay = Relay::with(|config| {
+        config.per_address = 2;
+        config.trusted_hops = 1;
+    })
+    .await;
+    let at = relay.address;
+    let origin = Origin::start(granting).await;
+    let _client = Client::start(&relay, &origin).await;
+    let seen = |address: &str| format!("X-Forwarded-For: {address}\r\n");
+    let greedy = seen("192.0.2.7");
+    let held = [upgraded(at, &greedy).await, upgraded(at, &greedy).await];
+    let refused: Answer = raw(at, &asking(at, &greedy)).await;
+    let code = (refused.status(), refused.error());
+    assert_eq!(code, (429, Some("too-many-from-address")));
+    let other: Answer = raw(at, &asking(at, &seen("192.0.2.8"))).await;
+    assert_eq!(other.status(), 200);
+    drop(held);
+    eventually("it may call again", async || {
+        let again: Answer = raw(at, &asking(at, &greedy)).await;
+        (again.status() == 200).then_some(())
     })
     .await;
 }

@@ -52,7 +52,7 @@ pub(crate) fn answer(
     let who = Who { peer, visitor };
     let answering = async move {
         let called = match admit(app, place, &who, &mut meter) {
-            Ok(()) => call(app, place, &who, id, &meter, request).await,
+            Ok(()) => call(app, place, &who, id, &mut meter, request).await,
             Err(error) => Err(error),
         };
         let answer = match called {
@@ -93,7 +93,7 @@ async fn call(
     place: &Place,
     who: &Who,
     id: RequestId,
-    meter: &Meter,
+    meter: &mut Meter,
     mut request: Request<Body>,
 ) -> Result<Response, RelayError> {
     if app.config.pseudonym.has_signed(request.headers()) {
@@ -106,9 +106,9 @@ async fn call(
     let head = head(&mut request, who.peer.as_ref(), id, &app.config);
     let head = addressed(place, head);
     match pass {
-        None => send(app, &tunnel, meter, head, request, None).await,
+        None => send(app, &tunnel, who, meter, head, request, None).await,
         Some(pass) => {
-            let sent = send(app, &tunnel, meter, head, request, Some(pass.clone()));
+            let sent = send(app, &tunnel, who, meter, head, request, Some(pass.clone()));
             // In a box, since few visitors come by a link.
             Box::pin(pass.bound(sent)).await
         }
@@ -128,13 +128,15 @@ fn addressed(place: &Place, mut head: request::Parts) -> request::Parts {
 fn send(
     app: &App,
     tunnel: &Tunnel,
-    meter: &Meter,
+    who: &Who,
+    meter: &mut Meter,
     head: request::Parts,
     request: Request<Body>,
     pass: Option<Pass>,
 ) -> impl Future<Output = Result<Response, RelayError>> {
     if head.headers.contains_key(UPGRADE) {
-        let upgraded = upgrade::call(app, tunnel, meter, head, request, pass);
+        let peer = who.peer.clone();
+        let upgraded = upgrade::call(app, tunnel, peer, meter, head, request, pass);
         return Either::Left(Box::pin(upgraded));
     }
     let received = app.config.metrics.counts().received.clone();

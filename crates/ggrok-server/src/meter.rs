@@ -47,6 +47,11 @@ impl Meter {
         self.guest = Some(guest);
     }
 
+    /// Gives that place away: what the call becomes outlives it.
+    pub(crate) fn give_guest(&mut self) -> Option<Guest> {
+        self.guest.take()
+    }
+
     /// Notes that the tunnel took the request.
     pub(crate) fn taken(&self) {
         self.reached(Hop::Tunnel);

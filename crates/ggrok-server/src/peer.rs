@@ -8,17 +8,34 @@ use http::HeaderValue;
 
 /// Who is at the other end of a connection: a visitor, or a router of ours. Each of its requests tells
 /// the app of it, so its text is made once. Clones are the same peer.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Peer(Arc<Address>);
 
-#[derive(Debug)]
 struct Address {
     /// An IPv4 address is one, however the socket says it.
     canonical: IpAddr,
     text: HeaderValue,
+    _room: Option<Box<dyn Send + Sync>>,
 }
 
 impl Peer {
+    /// Who is at the other end of a connection, for which there is `room` as long as anybody has this:
+    /// also behind an upgrade, where the connection is no longer the server's.
+    pub(crate) fn with_room(address: IpAddr, room: impl Send + Sync + 'static) -> Self {
+        Self::new(address, Some(Box::new(room)))
+    }
+
+    fn new(address: IpAddr, room: Option<Box<dyn Send + Sync>>) -> Self {
+        let canonical = address.to_canonical();
+        let text = HeaderValue::try_from(canonical.to_string());
+        let text = text.expect("an address is a valid value");
+        Self(Arc::new(Address {
+            canonical,
+            text,
+            _room: room,
+        }))
+    }
+
     pub(crate) fn address(&self) -> IpAddr {
         self.0.canonical
     }
@@ -30,10 +47,7 @@ impl Peer {
 
 impl From<IpAddr> for Peer {
     fn from(address: IpAddr) -> Self {
-        let canonical = address.to_canonical();
-        let text = HeaderValue::try_from(canonical.to_string());
-        let text = text.expect("an address is a valid value");
-        Self(Arc::new(Address { canonical, text }))
+        Self::new(address, None)
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
@@ -17,6 +18,7 @@ use crate::crowd::Guest;
 use crate::door::{Door, Room};
 use crate::error::RelayError;
 use crate::metrics::Shed;
+use crate::peer::Peer;
 use crate::{Config, Relay, pages, turned_away, visitor};
 
 /// Serves visitors and clients on a listener until `shutdown` is done, and then ends in order: no
@@ -24,6 +26,9 @@ use crate::{Config, Relay, pages, turned_away, visitor};
 /// [`Config::grace_period`]; the tunnels are closed. Dropping the future ends all connections of visitors at once.
 pub async fn serve(listener: TcpListener, config: Config, shutdown: impl Future<Output = ()>) {
     let grace_period = config.grace_period;
+    if let Err(error) = keep_alive(&listener) {
+        tracing::warn!(%error, "visitors who are gone without a word are not found out");
+    }
     let door = Door::new(listener, config.connections, config.metrics.clone());
     let mut server = Server::new(config);
     let mut shutdown = pin!(shutdown);
@@ -100,7 +105,7 @@ impl Server {
     }
 
     /// Serves a connection, which has its room for so long.
-    fn welcome(&mut self, stream: TcpStream, peer: SocketAddr, room: impl Send + 'static) {
+    fn welcome(&mut self, stream: TcpStream, peer: SocketAddr, room: impl Send + Sync + 'static) {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%peer, %error, "a visitor left before it was served");
             return;
@@ -110,8 +115,8 @@ impl Server {
         let metrics = app.config.metrics.clone();
         self.visitors.spawn(async move {
             let _counted = metrics.during(|counts| &counts.connections);
-            visitor::serve(stream, peer.ip().into(), app, pages, draining).await;
-            drop(room);
+            let peer = Peer::with_room(peer.ip(), room);
+            visitor::serve(stream, peer, app, pages, draining).await;
         });
     }
 
@@ -144,3 +149,15 @@ impl Server {
         tracing::info!("stopped");
     }
 }
+
+/// Has the system find out who is gone without a word: an upgraded connection may be quiet for as long as it
+/// likes. What is accepted inherits it, so that it costs a connection nothing.
+fn keep_alive(listener: &TcpListener) -> io::Result<()> {
+    let keepalive = TcpKeepalive::new()
+        .with_time(KEEPALIVE)
+        .with_interval(KEEPALIVE / 4);
+    SockRef::from(listener).set_tcp_keepalive(&keepalive)
+}
+
+/// Silence after which a visitor's system is asked whether the visitor is still there.
+const KEEPALIVE: Duration = Duration::from_secs(60);

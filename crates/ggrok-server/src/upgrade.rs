@@ -15,13 +15,16 @@ use crate::error::RelayError;
 use crate::gate::{Pass, passing};
 use crate::meter::Meter;
 use crate::metrics::Metrics;
+use crate::peer::Peer;
 
 /// Calls for an upgrade. Where the app grants it, the visitor's connection and the tunnel are
-/// spliced, until the visitor's pass ends where it has one; else its response is like any other.
+/// spliced, until the visitor's pass ends where it has one, and keep their room among the visitors;
+/// else its response is like any other.
 pub(crate) async fn call(
     app: &App,
     tunnel: &Tunnel,
-    meter: &Meter,
+    peer: Option<Peer>,
+    meter: &mut Meter,
     head: request::Parts,
     mut request: Request<Body>,
     pass: Option<Pass>,
@@ -35,6 +38,7 @@ pub(crate) async fn call(
     }
     let (head, body) = response.into_parts();
     let metrics = app.config.metrics.clone();
+    let room = (peer, meter.give_guest());
     app.upgrades.spawn(async move {
         let _counted = metrics.during(|counts| &counts.upgraded);
         match upgraded.await {
@@ -50,6 +54,7 @@ pub(crate) async fn call(
             }
             Err(error) => tracing::debug!(%error, "the visitor left before its upgrade"),
         }
+        drop(room);
     });
     Ok(Response::from_parts(head, Body::empty()))
 }

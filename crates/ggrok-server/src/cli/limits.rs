@@ -9,7 +9,8 @@ use ggrok_server::Config;
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Limits")]
 pub(super) struct LimitArgs {
-    /// Connections of visitors and clients at a time; further ones are answered with 503
+    /// Connections of visitors at a time, WebSockets among them, and of clients that register; further
+    /// ones are answered with 503
     #[arg(
         long,
         env = "GGROK_CONNECTIONS",
