@@ -19,7 +19,8 @@ pub struct Limits {
     /// The largest WebSocket message, in bytes, that is read in a dialect that streams. A frame of
     /// data is at most 64 KiB, so this bounds heads.
     pub frame: usize,
-    /// Calls of one tunnel, waiting or running; beyond it a call is refused.
+    /// Calls of one tunnel, waiting or running; beyond it a call is refused. With streaming, one that
+    /// waits for a client that does not read is none yet.
     pub calls: usize,
     /// How long a call may take in a dialect without streaming, from its last request byte to its
     /// whole response. Then the relay ends the tunnel, since order is all that such a dialect has;
