@@ -46,6 +46,7 @@ mod secrets;
 #[cfg(target_os = "linux")]
 mod shares;
 mod smuggling;
+mod stopping;
 mod streaming;
 mod support;
 mod tokens;

@@ -223,10 +223,10 @@ async fn goes_ever_slower_from_one_relay_that_leaves_at_once_to_the_next() {
     let address = listener.local_addr().unwrap().to_string();
     let origin = Origin::start(ok).await;
     let local = origin.address.to_string();
-    let mut client = Client::launch(Config::new(
-        address.parse().unwrap(),
-        local.parse().unwrap(),
-    ));
+    let mut settings = Config::new(address.parse().unwrap(), local.parse().unwrap());
+    // These relays close nothing.
+    settings.grace_period = Duration::from_millis(100);
+    let mut client = Client::launch(settings);
     let mut left = Vec::new();
     for nth in 1..=6 {
         // A relay that is replaced may say so early, once.

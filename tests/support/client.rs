@@ -75,10 +75,15 @@ impl Client {
 
     /// Asks the client to stop, and waits until it has.
     pub async fn stop(mut self) -> Result<(), RunError> {
+        self.begin_to_stop();
+        self.ended().await
+    }
+
+    /// Asks the client to stop.
+    pub fn begin_to_stop(&mut self) {
         if let Some(shutdown) = self.shutdown.take() {
             shutdown.send(()).unwrap();
         }
-        self.ended().await
     }
 
     /// Waits until the client has ended by itself.

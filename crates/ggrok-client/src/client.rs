@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::error::Error;
 use std::fmt;
 use std::future::pending;
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use ggrok_protocol::{Dialect, Limits, Rules};
@@ -47,6 +48,7 @@ pub struct Client {
     local_http2: bool,
     authorities: Vec<CertificateDer<'static>>,
     dialect: Option<Dialect>,
+    grace_period: Option<Duration>,
     limits: Limits,
     observer: Box<dyn Fn(Event) + Send + Sync>,
     shutdown: BoxFuture<'static, ()>,
@@ -85,6 +87,7 @@ impl Client {
             local_http2: false,
             authorities: Vec::new(),
             dialect: None,
+            grace_period: None,
             limits: Limits::default(),
             observer: Box::new(drop),
             shutdown: Box::pin(pending()),
@@ -171,6 +174,13 @@ impl Client {
         self
     }
 
+    /// How long calls that run may take to finish at the [`shutdown`](Self::shutdown), in place of 5 s;
+    /// a minute at most.
+    pub const fn grace_period(mut self, grace_period: Duration) -> Self {
+        self.grace_period = Some(grace_period);
+        self
+    }
+
     /// The bounds of the tunnel.
     pub const fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
@@ -226,6 +236,7 @@ impl Client {
         config.local_http2 = self.local_http2;
         config.authorities = self.authorities;
         config.dialect = self.dialect;
+        config.grace_period = self.grace_period.unwrap_or(config.grace_period);
         config.limits = self.limits;
         run(config, self.observer, self.shutdown).await
     }

@@ -33,6 +33,9 @@ pub struct Config {
     /// How long the upstream may take for its whole response, in the originals' dialects: less than the
     /// relay's patience, which there ends the tunnel. Otherwise the relay alone decides.
     pub local_timeout: Duration,
+    /// How long calls that run may take to finish when the client is asked to stop. The relay gives
+    /// them a minute at most. Upgraded connections are closed at once.
+    pub grace_period: Duration,
     /// The bounds of the tunnel.
     pub limits: Limits,
 }
@@ -58,6 +61,7 @@ impl Config {
             authorities: Vec::new(),
             dialect: None,
             local_timeout: Duration::from_secs(25),
+            grace_period: Duration::from_secs(5),
             limits: Limits::default(),
         }
     }

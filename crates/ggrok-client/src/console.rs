@@ -102,6 +102,14 @@ pub(crate) fn text(event: &Event, colours: bool) -> String {
             let seconds = retry_in.as_secs_f32();
             format!("{yellow}No tunnel: {reason}. Trying again in {seconds:.1} s.{yellow:#}")
         }
+        Event::Finishing { at_most } => {
+            let yellow = ink(AnsiColor::Yellow.on_default());
+            let seconds = at_most.as_secs_f32();
+            format!(
+                "{yellow}Stopping. Visitors get their answers, for at most {seconds:.1} s; \
+                 Ctrl-C again ends that.{yellow:#}"
+            )
+        }
         Event::Answered {
             method,
             path,
@@ -187,6 +195,9 @@ pub(crate) fn json(event: &Event) -> String {
         Event::Waiting { reason, retry_in } => {
             let milliseconds = whole_milliseconds(*retry_in);
             json!({ "event": "waiting", "reason": reason, "retry_in_ms": milliseconds })
+        }
+        Event::Finishing { at_most } => {
+            json!({ "event": "finishing", "at_most_ms": whole_milliseconds(*at_most) })
         }
         Event::Answered {
             method,

@@ -40,6 +40,11 @@ pub enum Event {
         /// Why the local server gave no response, where it gave none.
         error: Option<String>,
     },
+    /// The client was asked to stop while visitors wait for answers, and gives them.
+    Finishing {
+        /// How long it may take for that.
+        at_most: Duration,
+    },
     /// There is no tunnel at the moment.
     Waiting {
         /// Why not.

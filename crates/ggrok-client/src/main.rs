@@ -5,6 +5,7 @@ mod console;
 mod settings;
 mod share;
 mod shown;
+mod signals;
 
 use std::env;
 use std::io::{self, IsTerminal};
@@ -14,6 +15,7 @@ use anyhow::Context;
 use clap::Parser;
 use ggrok_client::{ConnectError, Event, RunError};
 use tokio::runtime::Builder;
+use tokio_util::sync::CancellationToken;
 use tracing::level_filters::LevelFilter;
 use tracing_appender::non_blocking::WorkerGuard;
 use tracing_subscriber::filter::Targets;
@@ -24,6 +26,7 @@ use crate::cli::{Cli, Command, ConfigAction, Key, TunnelArgs};
 use crate::console::Console;
 use crate::settings::Settings;
 use crate::shown::without_passwords;
+use crate::signals::Signals;
 
 // Large bodies and bursts of calls cost less than with the system's: docs/speed.md.
 #[cfg(all(feature = "jemalloc", not(any(windows, target_env = "musl"))))]
@@ -86,8 +89,8 @@ fn usage(error: &clap::Error) -> ExitCode {
 
 async fn tunnel(args: &TunnelArgs) -> ExitCode {
     let _log = start_log(args.log_level);
-    let (config, shutdown) = match (args.config(), signals()) {
-        (Ok(config), Ok(shutdown)) => (config, shutdown),
+    let (config, signals) = match (args.config(), Signals::listen()) {
+        (Ok(config), Ok(signals)) => (config, signals),
         (Err(error), _) => return fail(&error, USAGE),
         (_, Err(error)) => return fail(&error.into(), FAILED),
     };
@@ -106,7 +109,11 @@ async fn tunnel(args: &TunnelArgs) -> ExitCode {
         }
     };
     let observer = move |event: Event| print(show(&event));
-    let ended = ggrok_client::run(config, observer, shutdown).await;
+    let stop = CancellationToken::new();
+    let ended = tokio::select! {
+        ended = ggrok_client::run(config, observer, stop.cancelled()) => ended,
+        () = signals.watch(&stop) => Ok(()),
+    };
     console.finish();
     match ended {
         Ok(()) => ExitCode::SUCCESS,
@@ -235,31 +242,6 @@ fn start_log(level: LevelFilter) -> WorkerGuard {
         .with_ansi(io::stderr().is_terminal());
     tracing_subscriber::registry().with(ours).with(lines).init();
     guard
-}
-
-/// Waits for the first request to stop.
-#[cfg(unix)]
-fn signals() -> io::Result<impl Future<Output = ()>> {
-    use tokio::signal::unix::{SignalKind, signal};
-
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    Ok(async move {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-    })
-}
-
-#[cfg(not(unix))]
-fn signals() -> io::Result<impl Future<Output = ()>> {
-    Ok(async {
-        if let Err(error) = tokio::signal::ctrl_c().await {
-            tracing::error!(%error, "cannot listen for Ctrl-C");
-            std::future::pending().await
-        }
-    })
 }
 
 #[cfg(test)]

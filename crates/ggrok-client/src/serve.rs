@@ -1,8 +1,9 @@
 //! The calls of one connection, answered until it ends.
 
+use std::future::pending;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::Duration;
 
 use ggrok_protocol::{
     Arrival, Dialect, Ending, IncomingCall, Limits, REQUEST_ID, SessionError, Transport, accept,
@@ -11,6 +12,7 @@ use http::Request;
 use http::header::{ACCEPT, HOST};
 use http_body_util::Full;
 use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span};
 
@@ -35,8 +37,10 @@ pub(crate) struct Service {
     pub(crate) observer: Observer,
     pub(crate) host_checks: Arc<HostChecks>,
     pub(crate) limits: Limits,
-    /// When to stop: then the relay is told, and the calls that run are given up.
+    /// When to stop: then the relay is told, and the calls that run may finish.
     pub(crate) stop: CancellationToken,
+    /// How long they may take for that.
+    pub(crate) grace_period: Duration,
 }
 
 impl Service {
@@ -54,6 +58,7 @@ impl Service {
         let mut answers = JoinSet::new();
         let mut was_called = false;
         let mut stopped = pin!(service.stop.cancelled());
+        let mut deadline = None;
         loop {
             tokio::select! {
                 // What came with one message is taken before the next is looked for.
@@ -70,12 +75,29 @@ impl Service {
                 },
                 Some(_) = answers.join_next() => {}
                 ended = &mut session => return Served { ended, was_called },
-                () = &mut stopped => break,
+                () = &mut stopped, if deadline.is_none() => {
+                    deadline = Some(Instant::now() + service.grace_period);
+                    incoming.go_away();
+                    if !answers.is_empty() {
+                        (service.observer)(Event::Finishing { at_most: service.grace_period });
+                    }
+                }
+                () = reached(deadline) => break,
             }
         }
+        // The relay hears which calls are given up before it hears that the tunnel ends.
+        answers.shutdown().await;
         drop(incoming);
         let ended = session.await;
         Served { ended, was_called }
+    }
+}
+
+/// Waits for a time that may not be set yet, and then is not waited for.
+async fn reached(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline).await,
+        None => pending().await,
     }
 }
 
@@ -103,7 +125,14 @@ async fn answer(call: IncomingCall, dialect: Dialect, service: Arc<Service>) {
             let watched = service.host_checks.watch(host, response, &service.observer);
             (responder.respond(watched).await, None)
         }
-        Ok(Replied::Upgrade(switched)) => (upgrade::splice(switched, responder).await, None),
+        Ok(Replied::Upgrade(switched)) => {
+            let splicing = upgrade::splice(switched, responder);
+            // It may go on for ever, so nobody waits for its end.
+            let Some(status) = service.stop.run_until_cancelled(splicing).await else {
+                return;
+            };
+            (status, None)
+        }
         Err(error) => {
             let refusal = error.refusal().response(accept.as_ref());
             let status = responder.respond(refusal.map(Full::new)).await;

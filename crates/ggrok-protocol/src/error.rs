@@ -12,6 +12,9 @@ pub enum CallError {
     /// The tunnel ended before the response came.
     #[error("the tunnel closed")]
     Closed,
+    /// The client is about to stop, and takes no new calls. Nothing was sent.
+    #[error("the client is about to stop")]
+    GoingAway,
     /// No response in [`Limits::call_timeout`](crate::Limits::call_timeout) or
     /// [`Limits::answer_timeout`](crate::Limits::answer_timeout), or nothing of the request body was
     /// taken for [`Limits::stream_idle`](crate::Limits::stream_idle).

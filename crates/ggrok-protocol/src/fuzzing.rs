@@ -188,6 +188,7 @@ async fn client(mut incoming: Incoming, mut far: End, operations: &[u8]) {
                     answers.spawn(call.responder.respond(Response::new(body)));
                 }
             }
+            1 if bytes.is_empty() => incoming.go_away(),
             1 => answers.abort_all(),
             _ => peer(&mut far, what, bytes).await,
         }

@@ -1,6 +1,7 @@
 //! Both ends of a tunnel: a handle, and the future that keeps its WebSocket.
 
 use std::fmt;
+use std::future::pending;
 
 use bytes::Bytes;
 use futures_util::future::Either;
@@ -110,6 +111,25 @@ impl Tunnel {
         }
     }
 
+    /// Waits until the client says that it is about to stop. From then on no call is made any more
+    /// ([`CallError::GoingAway`]), while those that run may finish. A client of a unary dialect has no
+    /// word for that. Cancel-safe.
+    pub async fn going_away(&self) {
+        match &self.0 {
+            Line::Unary(_) => pending().await,
+            Line::V2(line) => line.going_away().await,
+        }
+    }
+
+    /// Waits until the last call of a client that is [`going_away`](Self::going_away) has finished.
+    /// Cancel-safe.
+    pub async fn finished(&self) {
+        match &self.0 {
+            Line::Unary(_) => pending().await,
+            Line::V2(line) => line.finished().await,
+        }
+    }
+
     /// Ends the tunnel and tells the client why. Calls under way end with
     /// [`CallError::Closed`]. The first reason given counts.
     pub fn close(&self, why: Ending) {
@@ -126,7 +146,8 @@ impl fmt::Debug for Tunnel {
     }
 }
 
-/// The client's handle on a tunnel: what the relay calls. When it is dropped, the session ends.
+/// The client's handle on a tunnel: what the relay calls. When it is dropped, the session ends, in a
+/// unary dialect behind the answer that is owed.
 #[derive(Debug)]
 pub struct Incoming(Source);
 
@@ -150,6 +171,17 @@ pub enum Arrival {
 }
 
 impl Incoming {
+    /// Says that this client will stop: it takes no new calls, and those that run may finish. Then the
+    /// tunnel ends; in a unary dialect the client ends it, as soon as the call that runs is answered,
+    /// of which the relay has to take the answer within a second. Until then
+    /// [`next`](Self::next) gives what the relay had called before it heard of that.
+    pub fn go_away(&mut self) {
+        match &mut self.0 {
+            Source::Unary(calls) => calls.close(),
+            Source::V2(arrivals) => arrivals.go_away(),
+        }
+    }
+
     /// Waits for what comes next; `None` when the session has ended. Cancel-safe.
     pub async fn next(&mut self) -> Option<Arrival> {
         match &mut self.0 {
@@ -222,7 +254,7 @@ impl Responder {
     /// demands an answer.
     pub async fn cancelled(&self) {
         match &self.0 {
-            Owed::Unary(_) => std::future::pending().await,
+            Owed::Unary(_) => pending().await,
             Owed::V2(answer) => answer.cancelled().await,
         }
     }

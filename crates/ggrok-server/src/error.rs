@@ -298,6 +298,8 @@ const fn call(error: &CallError) -> (StatusCode, &'static str, &'static str) {
     match error {
         CallError::Closed => (S::BAD_GATEWAY, "tunnel-closed",
             "The connection to the ggrok client broke before its answer came."),
+        CallError::GoingAway => (S::SERVICE_UNAVAILABLE, "client-stopping",
+            "The ggrok client of this host is about to stop."),
         CallError::TimedOut => (S::GATEWAY_TIMEOUT, "timed-out",
             "The app behind this address did not answer in time."),
         CallError::Reset(ResetCode::Broken)

@@ -1,7 +1,7 @@
 //! A client's WebSocket: let in, registered, kept until it ends.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use axum::extract::{Request, State};
 use axum::response::Response;
@@ -9,17 +9,18 @@ use futures_util::TryStreamExt;
 use ggrok_protocol::{ADDRESS_HEADER, Ending, RULES_HEADER, Rules, Session, Transport, open};
 use http::header::{ACCEPT, HeaderValue, ORIGIN};
 use http::request::Parts;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use crate::Tunnel;
-use crate::app::App;
+use crate::app::{App, Observer};
 use crate::claim::Claim;
 use crate::error::RelayError;
 use crate::event::Event;
 use crate::gate::Door;
 use crate::handshake::{Handshake, Opening};
-use crate::metrics::Desk;
+use crate::metrics::{Desk, During};
 use crate::registry::{NotInserted, Registration, Registry};
 use crate::seen::Seen;
 use crate::tunnel::Registered;
@@ -143,32 +144,50 @@ fn keep(app: &Arc<App>, opening: Opening, seat: Seat, session: Session) {
                 return;
             }
         };
-        match seat.take(&registry) {
+        let presence = match seat.take(&registry) {
             Ok(registration) => {
                 tracing::info!("a client registered");
-                let _counted = metrics.tunnel(tunnel.dialect());
+                let counted = metrics.tunnel(tunnel.dialect());
                 observer(Event::Connected(tunnel.clone()));
-                run(session, socket, &tunnel, &stop).await;
-                drop(registration);
-                observer(Event::Disconnected(tunnel));
+                Some(Presence {
+                    tunnel: tunnel.clone(),
+                    observer,
+                    registration: Some(registration),
+                    _counted: counted,
+                })
             }
             // Others were faster, after this one had been let in.
             Err(why) => {
                 tunnel.end(why.ending());
-                run(session, socket, &tunnel, &stop).await;
+                None
             }
-        }
+        };
+        run(session, socket, &tunnel, presence, &stop).await;
         drop(owned);
     };
     tokio::spawn(keeping.instrument(span));
 }
 
-/// Runs a session until it ends, or its grant, or the relay.
-async fn run(session: Session, socket: impl Transport, tunnel: &Tunnel, stop: &CancellationToken) {
+/// Runs a session until it ends, or its grant, or the relay, or the last call of a client that says that
+/// it will stop. `presence` ends with the session, or when the client says so.
+async fn run(
+    session: Session,
+    socket: impl Transport,
+    tunnel: &Tunnel,
+    mut presence: Option<Presence>,
+    stop: &CancellationToken,
+) {
+    let leaving = async {
+        tunnel.going_away().await;
+        tracing::info!("a client will stop");
+        drop(presence.take());
+        timeout(LEAVING, tunnel.finished()).await.ok();
+    };
     let closing = async {
         let why = tokio::select! {
             () = tunnel.grant().ended() => Ending::Revoked,
             () = stop.cancelled() => Ending::GoingAway,
+            () = leaving => Ending::Done,
         };
         tunnel.end(why);
         std::future::pending().await
@@ -180,6 +199,25 @@ async fn run(session: Session, socket: impl Transport, tunnel: &Tunnel, stop: &C
     match ended {
         Ok(ending) => tracing::info!(reason = ending.reason(), "a client left"),
         Err(error) => tracing::warn!(%error, "a client was lost"),
+    }
+}
+
+/// How long the calls of a client that will stop may take. It is no longer counted as a tunnel.
+const LEAVING: Duration = Duration::from_secs(60);
+
+/// What a tunnel is to others: registered, counted, told of. Dropping it takes that back.
+struct Presence {
+    tunnel: Tunnel,
+    observer: Observer,
+    registration: Option<Registration>,
+    _counted: During,
+}
+
+impl Drop for Presence {
+    fn drop(&mut self) {
+        // Whoever hears that the tunnel is gone finds it gone.
+        self.registration = None;
+        (self.observer)(Event::Disconnected(self.tunnel.clone()));
     }
 }
 

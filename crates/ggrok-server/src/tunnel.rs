@@ -171,6 +171,16 @@ impl Tunnel {
         self.0.line.go_away();
     }
 
+    /// Waits until its client says that it will stop.
+    pub(crate) async fn going_away(&self) {
+        self.0.line.going_away().await;
+    }
+
+    /// Waits until the last call of a client that will stop has finished.
+    pub(crate) async fn finished(&self) {
+        self.0.line.finished().await;
+    }
+
     pub(crate) fn registered(&self) -> &Registered {
         &self.0.registered
     }

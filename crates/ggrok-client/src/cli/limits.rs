@@ -1,5 +1,7 @@
 //! How much the client takes.
 
+use std::time::Duration;
+
 use anyhow::bail;
 use bytesize::ByteSize;
 use clap::Args;
@@ -27,6 +29,16 @@ pub(crate) struct LimitArgs {
     )]
     body_limit: ByteSize,
 
+    /// How long visitors may wait for their answers when the client stops; a second Ctrl-C ends that
+    #[arg(
+        long,
+        env = "GGROK_GRACE_PERIOD",
+        value_parser = humantime::parse_duration,
+        default_value = "5s",
+        value_name = "TIME"
+    )]
+    grace_period: Duration,
+
     /// Threads that work for the tunnel; more than one seldom helps
     #[arg(
         long,
@@ -48,11 +60,18 @@ impl LimitArgs {
         if self.window_limit < ByteSize::kib(64) {
             bail!("--window-limit is at least 64KiB: so large is every window from the start");
         }
+        if self.grace_period > LONGEST_GRACE {
+            bail!("--grace-period is at most 1m: a relay waits no longer");
+        }
+        config.grace_period = self.grace_period;
         config.limits.window = bytes("--window-limit", self.window_limit)?;
         config.limits.body = bytes("--body-limit", self.body_limit)?;
         Ok(())
     }
 }
+
+/// What a relay gives a client that will stop.
+const LONGEST_GRACE: Duration = Duration::from_secs(60);
 
 /// A size that is held in memory.
 fn bytes(flag: &str, size: ByteSize) -> anyhow::Result<usize> {

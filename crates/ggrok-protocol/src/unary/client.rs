@@ -171,7 +171,7 @@ impl Session {
                     desk.answer = None;
                     desk.outbox.post(Message::Text(answer.into()))?;
                 }
-                () = desk.calls.closed() => return Ok(Ending::Done),
+                () = desk.calls.closed(), if desk.answer.is_none() => return Ok(Ending::Done),
                 beat = desk.pulse.beat(false) => match beat {
                     Beat::Ping => desk.outbox.ping(),
                     Beat::Dead => return Err(SessionError::Dead),
@@ -242,7 +242,7 @@ impl Desk {
             request: head.map(|()| TunnelBody::whole(body, None)),
             responder: Responder::unary(turn),
         };
-        // Where nobody takes calls any more, the session ends by `closed` at its next turn.
+        // Where nobody takes calls any more, this one is told so, and the session ends behind it.
         self.calls.try_send(call).ok();
         Ok(())
     }

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tokio::sync::Notify;
+
 use super::call::{Call, CallId, Over};
 use super::window::{Budget, INITIAL, Window};
 use crate::{CallError, Limits};
@@ -11,6 +13,8 @@ use crate::{CallError, Limits};
 #[derive(Debug)]
 pub(crate) struct Calls {
     table: Mutex<Table>,
+    /// Wakes whoever waits for the client to go away, or for its calls to finish.
+    changed: Notify,
     budget: Budget,
     limits: Limits,
 }
@@ -21,6 +25,8 @@ struct Table {
     last: CallId,
     /// Calls of the relay's that were reset before their heads came: control overtakes data.
     unwanted: Vec<CallId>,
+    /// The client takes no new calls.
+    going_away: bool,
     closed: bool,
 }
 
@@ -41,10 +47,12 @@ impl Calls {
             live: BTreeMap::new(),
             last: CallId::NONE,
             unwanted: Vec::new(),
+            going_away: false,
             closed: false,
         };
         Self {
             table: Mutex::new(table),
+            changed: Notify::new(),
             budget: Budget::new(limits.held, limits.calls),
             limits,
         }
@@ -64,6 +72,9 @@ impl Calls {
         let mut table = self.table();
         if table.closed {
             return Err(CallError::Closed);
+        }
+        if table.going_away {
+            return Err(CallError::GoingAway);
         }
         if table.live.len() >= self.limits.calls {
             return Err(CallError::TooManyCalls);
@@ -105,7 +116,39 @@ impl Calls {
     }
 
     pub(crate) fn remove(&self, id: CallId) -> Option<Arc<Call>> {
-        self.table().live.remove(&id)
+        let mut table = self.table();
+        let removed = table.live.remove(&id);
+        if table.going_away && table.live.is_empty() {
+            self.changed.notify_waiters();
+        }
+        removed
+    }
+
+    /// Opens no more calls: the client is about to stop.
+    pub(crate) fn go_away(&self) {
+        self.table().going_away = true;
+        self.changed.notify_waiters();
+    }
+
+    /// Waits until no more calls are opened.
+    pub(crate) async fn going_away(&self) {
+        self.until(|table| table.going_away).await;
+    }
+
+    /// Waits, where no more calls are opened, until none is live.
+    pub(crate) async fn finished(&self) {
+        self.until(|table| table.live.is_empty()).await;
+    }
+
+    async fn until(&self, is_so: impl Fn(&Table) -> bool) {
+        loop {
+            // Before the look, so that no change is missed between the two.
+            let changed = self.changed.notified();
+            if is_so(&self.table()) {
+                return;
+            }
+            changed.await;
+        }
     }
 
     /// Gives a call of the relay's up, and returns it where it has come.

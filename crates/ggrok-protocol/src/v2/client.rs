@@ -67,6 +67,11 @@ impl Drop for Arrivals {
 pub(crate) type Next = Option<(Request<TunnelBody>, Answer)>;
 
 impl Arrivals {
+    /// Tells the relay to make no new calls. Those that it made before it hears that still come.
+    pub(crate) fn go_away(&self) {
+        self.shared.outbox.go_away();
+    }
+
     /// The next call, or a GoAway. Nothing when the session has ended.
     pub(crate) async fn next(&mut self) -> Option<Next> {
         loop {

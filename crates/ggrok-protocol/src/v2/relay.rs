@@ -164,6 +164,16 @@ impl Line {
     pub(crate) fn go_away(&self) {
         self.shared.outbox.go_away();
     }
+
+    /// Waits until the client says that it takes no new calls.
+    pub(crate) async fn going_away(&self) {
+        self.shared.calls.going_away().await;
+    }
+
+    /// Waits until the calls of a client that goes away have finished.
+    pub(crate) async fn finished(&self) {
+        self.shared.calls.finished().await;
+    }
 }
 
 /// A request's head as it is sent, and what it asks for besides.

@@ -188,12 +188,11 @@ impl Reader {
                     call.end(Over::Reset(code));
                 }
             }
-            Frame::GoAway => {
-                if let Some(arrivals) = &self.arrivals {
-                    // Full only where the client takes no calls, and then it learns soon enough.
-                    arrivals.try_send(Arrival::GoAway).ok();
-                }
-            }
+            Frame::GoAway => match &self.arrivals {
+                // Full only where the client takes no calls, and then it learns soon enough.
+                Some(arrivals) => drop(arrivals.try_send(Arrival::GoAway)),
+                None => self.shared.calls.go_away(),
+            },
         }
         Ok(())
     }

@@ -595,6 +595,33 @@ async fn tells_the_client_to_look_elsewhere() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn finishes_the_calls_of_a_client_that_goes_away_and_makes_no_more() {
+    let mut pair = pair(Limits::default());
+    let calls: Vec<_> = (0..2).map(|_| pair.call(get("/"))).collect();
+    let mut responders = Vec::new();
+    for _ in 0..2 {
+        responders.push(pair.arrived().await.responder);
+    }
+    assert!(
+        poll_immediate(pin!(pair.tunnel.going_away()))
+            .await
+            .is_none()
+    );
+    pair.incoming.go_away();
+    pair.tunnel.going_away().await;
+    let refused = pair.tunnel.call(get("/")).await;
+    assert!(matches!(refused, Err(CallError::GoingAway)));
+    for (call, responder) in calls.into_iter().zip(responders) {
+        assert!(poll_immediate(pin!(pair.tunnel.finished())).await.is_none());
+        responder.respond(Response::new(Full::from("still"))).await;
+        assert_eq!(text(call.await.unwrap().unwrap()).await, "still");
+    }
+    pair.tunnel.finished().await;
+    pair.tunnel.close(Ending::Done);
+    assert_eq!(pair.client.await.unwrap().unwrap(), Ending::Done);
+}
+
+#[tokio::test(start_paused = true)]
 async fn takes_silent_peers_for_dead_at_both_ends() {
     for side in ["relay", "client"] {
         let (near, _far) = ends();
