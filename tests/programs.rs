@@ -135,6 +135,37 @@ async fn programs_say_what_is_wrong_with_their_settings() {
         ),
         (
             "ggrok-client",
+            &["--server", "127.0.0.1:1", "3000", "--grace-period", "61s"],
+            "--grace-period is at most 1m",
+        ),
+        (
+            "ggrok-server",
+            &["--open", "--port", "0", "--calls", "0"],
+            "0 is not in 1..",
+        ),
+        (
+            "ggrok-server",
+            &[
+                "--open",
+                "--port",
+                "0",
+                "--connections",
+                "18446744073709551615",
+            ],
+            "--connections",
+        ),
+        (
+            "ggrok-server",
+            &["--open", "--port", "0", "--held-limit", "0"],
+            "--held-limit is at least 64KiB",
+        ),
+        (
+            "ggrok-server",
+            &["--open", "--port", "0", "--head-limit", "1KiB"],
+            "--head-limit is at least 4KiB",
+        ),
+        (
+            "ggrok-client",
             &["share", "--server", "127.0.0.1:1", "--for", "500ms"],
             "--for is at least 1s",
         ),

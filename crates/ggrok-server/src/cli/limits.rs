@@ -15,18 +15,20 @@ pub(super) struct LimitArgs {
         long,
         env = "GGROK_CONNECTIONS",
         default_value_t = 4096,
+        value_parser = clap::value_parser!(u32).range(1..),
         value_name = "COUNT"
     )]
-    connections: usize,
+    connections: u32,
 
     /// Requests under way at a time, of all clients together; further ones are answered with 503
     #[arg(
         long,
         env = "GGROK_TOTAL_CALLS",
         default_value_t = 4096,
+        value_parser = clap::value_parser!(u32).range(1..),
         value_name = "COUNT"
     )]
-    total_calls: usize,
+    total_calls: u32,
 
     /// Connections of one address, and requests that it has under way, at a time; behind trusted hops
     /// requests alone
@@ -34,31 +36,39 @@ pub(super) struct LimitArgs {
         long,
         env = "GGROK_PER_ADDRESS",
         default_value_t = 1024,
+        value_parser = clap::value_parser!(u32).range(1..),
         value_name = "COUNT"
     )]
-    per_address: usize,
+    per_address: u32,
 
     /// Clients at a time
     #[arg(
         long,
         env = "GGROK_TUNNELS",
         default_value_t = 10_000,
+        value_parser = clap::value_parser!(u32).range(1..),
         value_name = "COUNT"
     )]
-    tunnels: usize,
+    tunnels: u32,
 
     /// Clients of one owner at a time [default: 1000 with --tokens-file, else as many as --tunnels]
-    #[arg(long, env = "GGROK_OWNER_TUNNELS", value_name = "COUNT")]
-    owner_tunnels: Option<usize>,
+    #[arg(
+        long,
+        env = "GGROK_OWNER_TUNNELS",
+        value_parser = clap::value_parser!(u32).range(1..),
+        value_name = "COUNT"
+    )]
+    owner_tunnels: Option<u32>,
 
     /// Requests of one client that may be under way at a time
     #[arg(
         long,
         env = "GGROK_CALLS",
         default_value_t = 1000,
+        value_parser = clap::value_parser!(u32).range(1..),
         value_name = "COUNT"
     )]
-    calls: usize,
+    calls: u32,
 
     /// Bytes of bodies that are held for one client
     #[arg(
@@ -69,7 +79,7 @@ pub(super) struct LimitArgs {
     )]
     held_limit: ByteSize,
 
-    /// Largest window of one streamed body: what may be on its way or unread
+    /// Largest window of one streamed body: what may be on its way or unread; at least 64KiB
     #[arg(
         long,
         env = "GGROK_WINDOW_LIMIT",
@@ -109,16 +119,38 @@ pub(super) struct LimitArgs {
 impl LimitArgs {
     /// Sets the limits of a relay, which has one owner or several.
     pub(super) fn apply(&self, config: &mut Config, several: bool) -> anyhow::Result<()> {
-        config.connections = self.connections;
-        config.calls = self.total_calls;
-        config.per_address = self.per_address;
-        config.tunnels = self.tunnels;
+        config.connections = count(self.connections);
+        config.calls = count(self.total_calls);
+        config.per_address = count(self.per_address);
+        config.tunnels = count(self.tunnels);
         let of_one = if several { 1000 } else { self.tunnels };
-        config.tunnels_of_one = self.owner_tunnels.unwrap_or(of_one);
-        if self.frame_limit < ByteSize::kib(128) {
-            bail!("--frame-limit is at least 128KiB: frames of data have 64KiB, and a head");
+        config.tunnels_of_one = count(self.owner_tunnels.unwrap_or(of_one));
+        config.limits.calls = count(self.calls);
+        for (flag, size, least, why) in [
+            (
+                "--held-limit",
+                self.held_limit,
+                64,
+                "so much a call may hold",
+            ),
+            (
+                "--window-limit",
+                self.window_limit,
+                64,
+                "so large is every window from the start",
+            ),
+            (
+                "--frame-limit",
+                self.frame_limit,
+                128,
+                "frames of data have 64KiB, and a head",
+            ),
+            ("--head-limit", self.head_limit, 4, "browsers send as much"),
+        ] {
+            if size < ByteSize::kib(least) {
+                bail!("{flag} is at least {least}KiB: {why}");
+            }
         }
-        config.limits.calls = self.calls;
         config.limits.held = bytes("--held-limit", self.held_limit)?;
         config.limits.window = bytes("--window-limit", self.window_limit)?;
         config.limits.frame = bytes("--frame-limit", self.frame_limit)?;
@@ -126,6 +158,10 @@ impl LimitArgs {
         config.limits.body = bytes("--body-limit", self.body_limit)?;
         Ok(())
     }
+}
+
+const fn count(count: u32) -> usize {
+    count as usize
 }
 
 /// A size that is held in memory.
