@@ -15,10 +15,10 @@ pub async fn check(tier: Tier) -> Findings {
     scene.await_answer().await;
     let files = open_files(&scene);
     let load = Load::start(&scene.door, &scene.ledger, 50);
-    let mut faults = [0; 5];
+    let mut faults = [0; 6];
     let started = Instant::now();
     while started.elapsed() < Duration::from_secs(600) {
-        let fault = fastrand::usize(..5);
+        let fault = fastrand::usize(..6);
         faults[fault] += 1;
         play(&mut scene, fault).await;
         scene.await_answer().await;
@@ -37,14 +37,15 @@ pub async fn check(tier: Tier) -> Findings {
         relay_stops,
         client_freezes,
         relay_freezes,
+        client_stops,
     ] = faults;
     Findings::new(tier)
         .count("violations", scene.violations(), 0)
         .count("open files left", left, 0)
         .most("MiB of the larger program", memory[0].max(memory[1]) as f64 / 1024.0, 64.0)
         .tell(format!(
-            "kills: relay {relay_kills}, client {client_kills}; SIGTERM of the relay {relay_stops}; \
-             freezes: client {client_freezes}, relay {relay_freezes}; {}",
+            "kills: relay {relay_kills}, client {client_kills}; SIGTERM: relay {relay_stops}, client \
+             {client_stops}; freezes: client {client_freezes}, relay {relay_freezes}; {}",
             scene.ledger.summary()
         ))
 }
@@ -61,8 +62,9 @@ async fn play(scene: &mut Scene, fault: usize) {
             scene.relay.program.ended().await;
             scene.relay.again().await;
         }
-        1 => {
-            scene.client.program.signal("KILL").await;
+        1 | 5 => {
+            let signal = if fault == 1 { "KILL" } else { "TERM" };
+            scene.client.program.signal(signal).await;
             scene.client.program.ended().await;
             scene.client.again().await;
         }
