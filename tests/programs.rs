@@ -46,133 +46,95 @@ async fn the_relay_refuses_to_start_without_saying_who_may_register() {
     assert_eq!((code, error.contains("s3cret")), (Some(0), false));
 }
 
+/// What each program is told that is wrong, and what it says then.
+const WRONG_SETTINGS: [(&str, &[(&str, &str)]); 2] = [
+    (
+        "ggrok-server",
+        &[
+            ("--opne", "--open"),
+            ("--open --body-limit much", "--body-limit"),
+            (
+                "--open --port 0 --idle-timeout 0s",
+                "--idle-timeout of nothing",
+            ),
+            (
+                "--open --port 0 --call-timeout 0s",
+                "--call-timeout of nothing",
+            ),
+            (
+                "--open --port 0 --stream-idle 0ms",
+                "--stream-idle of nothing",
+            ),
+            ("--open --port 0 --body-pace 0s", "like --body-pace 1m"),
+            ("--open --port 0 --calls 0", "0 is not in 1.."),
+            (
+                "--open --port 0 --connections 18446744073709551615",
+                "--connections",
+            ),
+            (
+                "--open --port 0 --held-limit 0",
+                "--held-limit is at least 64KiB",
+            ),
+            (
+                "--open --port 0 --head-limit 1KiB",
+                "--head-limit is at least 4KiB",
+            ),
+        ],
+    ),
+    (
+        "ggrok-client",
+        &[
+            ("--sevrer x", "--server"),
+            ("3000", "--server HOST"),
+            ("--server a.example", "ggrok-client 3000"),
+            ("--server https://a.example/path 3000", "without a path"),
+            ("--server ftp://a.example 3000", "wss://"),
+            (
+                "--server a.example --local http://localhost:3000/x",
+                "without a path",
+            ),
+            ("--server a.example 99999", "99999"),
+            (
+                "--server a.example 3000 --ca-cert /nonexistent",
+                "cannot read /nonexistent",
+            ),
+            (
+                "--server 127.0.0.1:1 3000 --local-timeout 0s",
+                "--local-timeout of nothing",
+            ),
+            (
+                "--server 127.0.0.1:1 3000 --window-limit 63KiB",
+                "--window-limit is at least 64KiB",
+            ),
+            (
+                "--server 127.0.0.1:1 3000 --grace-period 61s",
+                "--grace-period is at most 1m",
+            ),
+            (
+                "share --server 127.0.0.1:1 --for 500ms",
+                "--for is at least 1s",
+            ),
+        ],
+    ),
+];
+
 #[tokio::test]
 async fn programs_say_what_is_wrong_with_their_settings() {
     let taken = Relay::start().await;
     let port = taken.address.port().to_string();
-    let (code, _, error) = output(Program::command("ggrok-server").args([
-        "--open",
-        "--bind",
-        "127.0.0.1",
-        "--port",
-        &port,
-    ]))
-    .await;
+    let args = ["--open", "--bind", "127.0.0.1", "--port", &port];
+    let (code, _, error) = output(Program::command("ggrok-server").args(args)).await;
     assert_eq!(code, Some(1));
     assert!(
         error.contains("cannot listen on 127.0.0.1") && error.contains("--port"),
         "{error}"
     );
-    for (program, args, says) in [
-        ("ggrok-server", &["--opne"][..], "--open"),
-        (
-            "ggrok-server",
-            &["--open", "--body-limit", "much"],
-            "--body-limit",
-        ),
-        (
-            "ggrok-server",
-            &["--open", "--port", "0", "--idle-timeout", "0s"],
-            "--idle-timeout of nothing",
-        ),
-        (
-            "ggrok-server",
-            &["--open", "--port", "0", "--call-timeout", "0s"],
-            "--call-timeout of nothing",
-        ),
-        (
-            "ggrok-server",
-            &["--open", "--port", "0", "--stream-idle", "0ms"],
-            "--stream-idle of nothing",
-        ),
-        (
-            "ggrok-server",
-            &["--open", "--port", "0", "--body-pace", "0s"],
-            "like --body-pace 1m",
-        ),
-        ("ggrok-client", &["--sevrer", "x"], "--server"),
-        ("ggrok-client", &["3000"], "--server HOST"),
-        (
-            "ggrok-client",
-            &["--server", "a.example"],
-            "ggrok-client 3000",
-        ),
-        (
-            "ggrok-client",
-            &["--server", "https://a.example/path", "3000"],
-            "without a path",
-        ),
-        (
-            "ggrok-client",
-            &["--server", "ftp://a.example", "3000"],
-            "wss://",
-        ),
-        (
-            "ggrok-client",
-            &[
-                "--server",
-                "a.example",
-                "--local",
-                "http://localhost:3000/x",
-            ],
-            "without a path",
-        ),
-        ("ggrok-client", &["--server", "a.example", "99999"], "99999"),
-        (
-            "ggrok-client",
-            &["--server", "a.example", "3000", "--ca-cert", "/nonexistent"],
-            "cannot read /nonexistent",
-        ),
-        (
-            "ggrok-client",
-            &["--server", "127.0.0.1:1", "3000", "--local-timeout", "0s"],
-            "--local-timeout of nothing",
-        ),
-        (
-            "ggrok-client",
-            &["--server", "127.0.0.1:1", "3000", "--window-limit", "63KiB"],
-            "--window-limit is at least 64KiB",
-        ),
-        (
-            "ggrok-client",
-            &["--server", "127.0.0.1:1", "3000", "--grace-period", "61s"],
-            "--grace-period is at most 1m",
-        ),
-        (
-            "ggrok-server",
-            &["--open", "--port", "0", "--calls", "0"],
-            "0 is not in 1..",
-        ),
-        (
-            "ggrok-server",
-            &[
-                "--open",
-                "--port",
-                "0",
-                "--connections",
-                "18446744073709551615",
-            ],
-            "--connections",
-        ),
-        (
-            "ggrok-server",
-            &["--open", "--port", "0", "--held-limit", "0"],
-            "--held-limit is at least 64KiB",
-        ),
-        (
-            "ggrok-server",
-            &["--open", "--port", "0", "--head-limit", "1KiB"],
-            "--head-limit is at least 4KiB",
-        ),
-        (
-            "ggrok-client",
-            &["share", "--server", "127.0.0.1:1", "--for", "500ms"],
-            "--for is at least 1s",
-        ),
-    ] {
-        let (code, _, error) = output(Program::command(program).args(args)).await;
-        assert!(matches!(code, Some(1 | 2)), "{args:?}: {code:?}");
-        assert!(error.contains(says), "{args:?}: {error}");
+    for (program, wrong) in WRONG_SETTINGS {
+        for (args, says) in wrong {
+            let (code, _, error) = output(Program::command(program).args(args.split(' '))).await;
+            assert!(matches!(code, Some(1 | 2)), "{args}: {code:?}");
+            assert!(error.contains(says), "{args}: {error}");
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
 use ggrok_client::{Event, HostCheck, printable, printable_json};
+use http::{Method, StatusCode};
 use serde_json::json;
 
 /// Standard output, written by a thread of its own: a terminal that is held or a pipe that nobody
@@ -117,35 +118,48 @@ pub(crate) fn text(event: &Event, colours: bool) -> String {
             elapsed,
             error,
         } => {
+            let error = error.as_deref();
             let style = ink(style(status.as_u16()));
-            let mut digits = itoa::Buffer::new();
-            let milliseconds = digits.format(whole_milliseconds(*elapsed));
-            let path = printable(path);
-            // There is a line for every call, so what each has is put together without formatting.
-            let mut line = String::with_capacity(48 + path.len());
-            line.push_str(method.as_str());
-            push_spaces(
-                &mut line,
-                8_usize.saturating_sub(method.as_str().len()).max(1),
-            );
-            // Writing to a string cannot fail.
-            if colours {
-                write!(line, "{style}").ok();
-            }
-            line.push_str(status.as_str());
-            if colours {
-                write!(line, "{style:#}").ok();
-            }
-            push_spaces(&mut line, 7_usize.saturating_sub(milliseconds.len()).max(1));
-            line.push_str(milliseconds);
-            line.push_str(" ms  ");
-            line.push_str(&path);
-            if let Some(error) = error {
-                write!(line, "  ({})", printable(error)).ok();
-            }
-            line
+            call(method, path, *status, *elapsed, error, style)
         }
     }
+}
+
+/// The line of a call. There is one for every call, so what each has is put together without formatting.
+fn call(
+    method: &Method,
+    path: &str,
+    status: StatusCode,
+    elapsed: Duration,
+    error: Option<&str>,
+    style: Style,
+) -> String {
+    let mut digits = itoa::Buffer::new();
+    let milliseconds = digits.format(whole_milliseconds(elapsed));
+    let path = printable(path);
+    let mut line = String::with_capacity(48 + path.len());
+    line.push_str(method.as_str());
+    push_spaces(
+        &mut line,
+        8_usize.saturating_sub(method.as_str().len()).max(1),
+    );
+    let is_plain = style == Style::new();
+    // Writing to a string cannot fail.
+    if !is_plain {
+        write!(line, "{style}").ok();
+    }
+    line.push_str(status.as_str());
+    if !is_plain {
+        write!(line, "{style:#}").ok();
+    }
+    push_spaces(&mut line, 7_usize.saturating_sub(milliseconds.len()).max(1));
+    line.push_str(milliseconds);
+    line.push_str(" ms  ");
+    line.push_str(&path);
+    if let Some(error) = error {
+        write!(line, "  ({})", printable(error)).ok();
+    }
+    line
 }
 
 fn push_spaces(line: &mut String, count: usize) {
