@@ -19,10 +19,10 @@ use crate::serve::Service;
 use crate::{Config, Event, RunError, Upstream};
 
 /// Shows a local server, or a service in its place, at a relay's address until `shutdown` is done and
-/// the calls that run then have finished ([`Config::grace_period`]),
-/// and connects again whenever the connection is lost. Where the relay says that it will stop, the
-/// next connection is opened while the calls of the old one finish. `observer` is told what happens;
-/// it must not block. Dropping the future ends all at once.
+/// the calls that run then have finished ([`Config::grace_period`]), and connects again whenever the
+/// connection is lost. Where the relay says that it will stop, the next connection is opened while the
+/// calls of the old one finish. `observer` is told what happens; it must not block. Dropping the future
+/// ends all at once.
 ///
 /// # Errors
 /// Where trying again is pointless: see [`ConnectError::is_final`](crate::ConnectError::is_final),

@@ -78,7 +78,7 @@ impl Service {
                 () = &mut stopped, if deadline.is_none() => {
                     deadline = Some(Instant::now() + service.grace_period);
                     incoming.go_away();
-                    if !answers.is_empty() {
+                    if !answers.is_empty() && !service.grace_period.is_zero() {
                         (service.observer)(Event::Finishing { at_most: service.grace_period });
                     }
                 }

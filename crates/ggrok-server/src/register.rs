@@ -244,3 +244,91 @@ impl Seat {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::pin::{Pin, pin};
+    use std::task::{Context, Poll};
+    use std::time::{Duration, SystemTime};
+
+    use bytes::Bytes;
+    use futures_util::future::poll_immediate;
+    use futures_util::{Sink, Stream};
+    use ggrok_protocol::{CallError, Dialect, Limits, Message, TransportError, open};
+    use http::Request;
+    use http_body_util::Empty;
+    use tokio::time::Instant;
+    use tokio_util::sync::CancellationToken;
+
+    use super::{LEAVING, Registered, Seen, run};
+    use crate::{Grant, Owner, Tunnel};
+
+    /// A client that says GoAway, and nothing behind it.
+    #[derive(Default)]
+    struct Leaver {
+        has_said: bool,
+    }
+
+    impl Stream for Leaver {
+        type Item = Result<Message, TransportError>;
+
+        fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+            if std::mem::replace(&mut self.has_said, true) {
+                return Poll::Pending;
+            }
+            let go_away = Bytes::from_static(b"\x06\0\0\0\0\0");
+            Poll::Ready(Some(Ok(Message::Binary(go_away))))
+        }
+    }
+
+    impl Sink<Message> for Leaver {
+        type Error = TransportError;
+
+        fn poll_ready(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn start_send(self: Pin<&mut Self>, _: Message) -> Result<(), Self::Error> {
+            Ok(())
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_goes_away_and_answers_nothing_is_ended() {
+        let hour = Duration::from_secs(3600);
+        let limits = Limits {
+            answer_timeout: hour,
+            ping_every: hour,
+            dead_after: hour,
+            ..Limits::default()
+        };
+        let (line, session) = open(Dialect::V2, limits);
+        let registered = Registered {
+            grant: Grant::new(Owner::new("ana")),
+            places: Vec::new(),
+            dialect: Dialect::V2,
+            peer: None,
+            since: SystemTime::now(),
+            seen: Seen::now(),
+            door: None,
+        };
+        let tunnel = Tunnel::new(line, registered);
+        let request = Request::new(Empty::<Bytes>::new());
+        let mut call = pin!(tunnel.call(request));
+        assert!(poll_immediate(&mut call).await.is_none());
+        let began = Instant::now();
+        let stop = CancellationToken::new();
+        run(session, Leaver::default(), &tunnel, None, &stop).await;
+        assert!(matches!(call.await, Err(CallError::Closed)));
+        let patience = LEAVING..LEAVING + Duration::from_secs(5);
+        assert!(patience.contains(&began.elapsed()));
+    }
+}
