@@ -40,7 +40,8 @@ pub enum Event {
         /// Why the local server gave no response, where it gave none.
         error: Option<String>,
     },
-    /// The client was asked to stop while visitors wait for answers, and gives them.
+    /// The client was asked to stop while visitors wait for answers, and gives them; or while they had
+    /// upgraded connections alone, which it closes.
     Finishing {
         /// How long it may take for that.
         at_most: Duration,

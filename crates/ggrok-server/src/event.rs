@@ -11,6 +11,7 @@ use crate::Tunnel;
 pub enum Event {
     /// A client registered: its tunnel can be called.
     Connected(Tunnel),
-    /// A client is gone. Its tunnel can no longer be called.
+    /// A client is gone, or said that it will stop. Its tunnel can no longer be called; calls that run
+    /// over one that will stop may still finish.
     Disconnected(Tunnel),
 }

@@ -202,7 +202,8 @@ async fn run(
     }
 }
 
-/// How long the calls of a client that will stop may take. It is no longer counted as a tunnel.
+/// How long the calls of a client that will stop may take. It is no longer counted as a tunnel: what
+/// bounds these is that each has a call, of which there are so many at a time.
 const LEAVING: Duration = Duration::from_secs(60);
 
 /// What a tunnel is to others: registered, counted, told of. Dropping it takes that back.
