@@ -126,35 +126,25 @@ impl LimitArgs {
         let of_one = if several { 1000 } else { self.tunnels };
         config.tunnels_of_one = count(self.owner_tunnels.unwrap_or(of_one));
         config.limits.calls = count(self.calls);
-        for (flag, size, least, why) in [
-            (
-                "--held-limit",
-                self.held_limit,
-                64,
-                "so much a call may hold",
-            ),
-            (
-                "--window-limit",
-                self.window_limit,
-                64,
-                "so large is every window from the start",
-            ),
-            (
-                "--frame-limit",
-                self.frame_limit,
-                128,
-                "frames of data have 64KiB, and a head",
-            ),
-            ("--head-limit", self.head_limit, 4, "browsers send as much"),
-        ] {
-            if size < ByteSize::kib(least) {
-                bail!("{flag} is at least {least}KiB: {why}");
-            }
-        }
-        config.limits.held = bytes("--held-limit", self.held_limit)?;
-        config.limits.window = bytes("--window-limit", self.window_limit)?;
-        config.limits.frame = bytes("--frame-limit", self.frame_limit)?;
-        config.head_limit = bytes("--head-limit", self.head_limit)?;
+        config.limits.held = at_least(
+            "--held-limit",
+            self.held_limit,
+            64,
+            "each call may hold that",
+        )?;
+        config.limits.window = at_least(
+            "--window-limit",
+            self.window_limit,
+            64,
+            "so large is every window from the start",
+        )?;
+        config.limits.frame = at_least(
+            "--frame-limit",
+            self.frame_limit,
+            128,
+            "frames of data have 64KiB, and a head",
+        )?;
+        config.head_limit = at_least("--head-limit", self.head_limit, 4, "browsers send as much")?;
         config.limits.body = bytes("--body-limit", self.body_limit)?;
         Ok(())
     }
@@ -162,6 +152,14 @@ impl LimitArgs {
 
 const fn count(count: u32) -> usize {
     count as usize
+}
+
+/// A size that is held in memory, of so many KiB at least.
+fn at_least(flag: &str, size: ByteSize, least: u64, why: &str) -> anyhow::Result<usize> {
+    if size < ByteSize::kib(least) {
+        bail!("{flag} is at least {least}KiB: {why}");
+    }
+    bytes(flag, size)
 }
 
 /// A size that is held in memory.
