@@ -41,6 +41,7 @@
 //! ```
 
 mod access;
+mod api;
 mod app;
 mod attempts;
 #[cfg(feature = "bench")]

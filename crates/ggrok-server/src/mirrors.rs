@@ -2,7 +2,6 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use axum::Router;
 use axum::body::Body;
@@ -11,19 +10,20 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 use bytes::Bytes;
 use futures_util::stream;
-use http::header::{ACCEPT, HOST, ORIGIN};
+use http::header::ACCEPT;
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
+use http::{HeaderValue, Method, StatusCode, Uri};
 use serde::Serialize;
 
+use crate::api::{caller, time};
 use crate::app::App;
 use crate::error::RelayError;
 use crate::metrics::Desk;
 use crate::place::Place;
 use crate::registry::Missing;
 use crate::visitor::{self, peer};
-use crate::{Grant, Owner, Tunnel, call, register};
+use crate::{Owner, Tunnel, call, register};
 
 /// The routes of the API, and of the mirrors' registration.
 pub(crate) fn router(app: Arc<App>) -> Router {
@@ -58,14 +58,6 @@ impl FromRequestParts<Arc<App>> for Caller {
     }
 }
 
-/// What whoever asks the API is granted. It takes the credentials out of the request.
-pub(crate) async fn caller(app: &App, head: &mut Parts) -> Result<Grant, RelayError> {
-    if is_from_elsewhere(&head.headers) {
-        return Err(RelayError::FromPage);
-    }
-    app.authenticate(&app.config.access, head).await
-}
-
 /// A mirror as the API describes it.
 #[derive(Serialize)]
 struct Description {
@@ -97,10 +89,6 @@ impl Description {
             calls: tunnel.calls(),
         }
     }
-}
-
-fn time(time: SystemTime) -> String {
-    humantime::format_rfc3339_millis(time).to_string()
 }
 
 async fn list(
@@ -200,24 +188,6 @@ async fn admit(app: &App, request: &mut Request) -> Result<Place, RelayError> {
     Ok(place)
 }
 
-/// Whether a browser sent the request for a page of another site. Such a page must not use what the
-/// browser reaches, an open relay or a cookie. Browsers tell by Sec-Fetch-Site where the connection is
-/// safe, and by Origin elsewhere.
-fn is_from_elsewhere(headers: &HeaderMap) -> bool {
-    if let Some(site) = headers.get("sec-fetch-site") {
-        return site != "same-origin" && site != "none";
-    }
-    let Some(origin) = headers.get(ORIGIN) else {
-        return false;
-    };
-    let origin = origin
-        .to_str()
-        .ok()
-        .and_then(|origin| origin.split_once("://"));
-    let host = headers.get(HOST).and_then(|host| host.to_str().ok());
-    origin.map(|(_, authority)| authority) != host
-}
-
 /// The mirror of an owner that a target names.
 fn place(owner: &Owner, target: &str) -> Result<Place, RelayError> {
     let (name, _) = split(target).ok_or(RelayError::UnknownMirror)?;
@@ -233,8 +203,7 @@ fn split(target: &str) -> Option<(&str, &str)> {
 
 #[cfg(test)]
 mod tests {
-    use super::{is_from_elsewhere, split};
-    use http::HeaderMap;
+    use super::split;
 
     #[test]
     fn splits_the_name_from_a_target_that_stays_as_it_is() {
@@ -247,43 +216,5 @@ mod tests {
             assert_eq!(split(target), Some((name, rest)));
         }
         assert_eq!(split("/mirror"), None);
-    }
-
-    #[test]
-    fn knows_the_pages_of_other_sites() {
-        for (fields, expected) in [
-            (&[("host", "a.example")][..], false),
-            (
-                &[("host", "a.example"), ("origin", "https://a.example")],
-                false,
-            ),
-            (
-                &[("host", "a.example"), ("origin", "https://b.example")],
-                true,
-            ),
-            (&[("host", "a.example"), ("origin", "null")], true),
-            (
-                &[
-                    ("origin", "https://a.example"),
-                    ("sec-fetch-site", "cross-site"),
-                ],
-                true,
-            ),
-            (
-                &[
-                    ("origin", "https://a.example"),
-                    ("sec-fetch-site", "same-origin"),
-                ],
-                false,
-            ),
-            (&[("sec-fetch-site", "same-site")], true),
-            (&[("sec-fetch-site", "none")], false),
-        ] {
-            let mut headers = HeaderMap::new();
-            for (name, value) in fields {
-                headers.insert(*name, value.parse().unwrap());
-            }
-            assert_eq!(is_from_elsewhere(&headers), expected, "{fields:?}");
-        }
     }
 }

@@ -16,13 +16,12 @@ use tokio::time::timeout;
 
 use super::cookie;
 use super::shares::{Description, Opens};
-use crate::Grant;
+use crate::api::answer;
 use crate::app::App;
 use crate::error::RelayError;
 use crate::forwarded;
 use crate::host::Host;
 use crate::metrics::Desk;
-use crate::mirrors::caller;
 use crate::place::Place;
 use crate::visitor::Visit;
 
@@ -81,27 +80,6 @@ impl Shown {
             open: tunnel.map(is_open),
         }
     }
-}
-
-/// Answers an owner, or says why not.
-async fn answer(
-    app: Arc<App>,
-    request: Request,
-    act: impl AsyncFnOnce(&App, Grant, Request) -> Result<Response, RelayError>,
-) -> Response {
-    let accept = request.headers().get(ACCEPT).cloned();
-    let (mut head, body) = request.into_parts();
-    let answered = async {
-        let grant = caller(&app, &mut head).await?;
-        // Nobody can be told from the owner, and the links would be everybody's.
-        if app.config.access.is_open() {
-            return Err(RelayError::OpenRelay);
-        }
-        act(&app, grant, Request::from_parts(head, body)).await
-    };
-    answered
-        .await
-        .unwrap_or_else(|error| app.refuse(Desk::Api, &error, accept.as_ref()))
 }
 
 async fn make(State(app): State<Arc<App>>, request: Request) -> Response {
