@@ -21,6 +21,7 @@ mod grpc;
 mod handover;
 mod host_header;
 mod hostile;
+mod hosts;
 mod http2;
 mod lifecycle;
 mod limits;

@@ -60,6 +60,7 @@ mod gate;
 mod grant;
 mod handshake;
 mod host;
+mod hosts;
 mod max_forwards;
 mod meter;
 mod metrics;

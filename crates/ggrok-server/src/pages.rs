@@ -14,7 +14,7 @@ use serde::Serialize;
 use crate::app::App;
 use crate::error::RelayError;
 use crate::metrics::Desk;
-use crate::{gate, mirrors, operator, register};
+use crate::{gate, hosts, mirrors, operator, register};
 
 /// Whether a path is the relay's own. All others are the app's.
 pub(crate) fn is_page(path: &str) -> bool {
@@ -27,7 +27,9 @@ const PAGES: &str = "/_ggrok";
 
 /// The routes of the relay's own pages.
 pub(crate) fn router(app: Arc<App>) -> Router {
-    let apis = mirrors::router(Arc::clone(&app)).merge(gate::api::router(Arc::clone(&app)));
+    let apis = mirrors::router(Arc::clone(&app))
+        .merge(hosts::router(Arc::clone(&app)))
+        .merge(gate::api::router(Arc::clone(&app)));
     Router::new()
         .route(REGISTER_PATH, any(register::host))
         .route(&format!("{PAGES}/health"), get(health))

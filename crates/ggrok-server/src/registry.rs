@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
 use self::places::Places;
+use crate::host::Host;
 use crate::place::Place;
 use crate::{MirrorName, Owner, Tunnel};
 
@@ -26,6 +27,15 @@ pub(crate) struct Registry {
     remembered: usize,
     /// Tunnels that one owner may have at a time.
     most_of_one: usize,
+}
+
+/// A host that is somebody's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Held {
+    pub(crate) host: Host,
+    pub(crate) owner: Owner,
+    /// The tunnel that serves it, where its client is here.
+    pub(crate) tunnel: Option<Tunnel>,
 }
 
 /// Why a place has no tunnel.
@@ -175,6 +185,41 @@ impl Registry {
     /// Forgets a place of this owner's that has no tunnel.
     pub(crate) fn forget(&self, owner: &Owner, place: &Place) {
         self.write().forget(owner, place);
+    }
+
+    /// The hosts of an owner, or of all, in the order of their names.
+    pub(crate) fn hosts(&self, of: Option<&Owner>) -> Vec<Held> {
+        let places = self.read();
+        let held = places.all().filter_map(|(place, holder)| match place {
+            Place::Host(host) if of.is_none_or(|of| of == holder.owner()) => Some(Held {
+                host: host.clone(),
+                owner: holder.owner().clone(),
+                tunnel: holder.live().cloned(),
+            }),
+            _ => None,
+        });
+        let mut hosts: Vec<Held> = held.collect();
+        drop(places);
+        hosts.sort_unstable_by(|a, b| a.host.as_str().cmp(b.host.as_str()));
+        hosts
+    }
+
+    /// Gives a host of an owner's free, or anybody's where none is named, and closes the tunnel that
+    /// serves it. No call reaches that any more, however long its client takes to leave. Returns whose
+    /// the host was, where it was one of these.
+    pub(crate) fn release(&self, host: &Host, of: Option<&Owner>) -> Option<Owner> {
+        let place = Place::Host(host.clone());
+        let mut places = self.write();
+        let owner = places.holder(&place)?.owner().clone();
+        if of.is_some_and(|of| *of != owner) {
+            return None;
+        }
+        let tunnel = places.release(&place);
+        drop(places);
+        if let Some(tunnel) = tunnel {
+            tunnel.close();
+        }
+        Some(owner)
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Places> {

@@ -77,10 +77,16 @@ impl Places {
         self.owners.get(owner).map_or(0, |owner| owner.live)
     }
 
+    /// All places and who has them, in no order.
+    pub(super) fn all(&self) -> impl Iterator<Item = (&Place, &Holder)> {
+        let slots = self.slots.iter();
+        slots.map(|(place, slot)| (place, &slot.holder))
+    }
+
     /// The places that a tunnel has, in no order.
     pub(super) fn taken(&self) -> impl Iterator<Item = (&Place, &Tunnel)> {
-        let slots = self.slots.iter();
-        slots.filter_map(|(place, slot)| Some((place, slot.holder.live()?)))
+        self.all()
+            .filter_map(|(place, holder)| Some((place, holder.live()?)))
     }
 
     /// Whether an owner may have these places.
@@ -167,6 +173,13 @@ impl Places {
 
     /// Takes the places of a tunnel offline, but those that a newer one has. Remembers so many.
     pub(super) fn leave(&mut self, tunnel: &Tunnel, number: u64, most: usize) {
+        self.take_offline(tunnel, number);
+        while self.offline > most {
+            self.forget_one();
+        }
+    }
+
+    fn take_offline(&mut self, tunnel: &Tunnel, number: u64) {
         let since = self.next_event();
         let mut left = Vec::new();
         for place in tunnel.places() {
@@ -191,9 +204,6 @@ impl Places {
             let owner = self.owners.entry(tunnel.owner().clone());
             owner.or_default().offline.insert(since, left);
             self.offline += 1;
-        }
-        while self.offline > most {
-            self.forget_one();
         }
     }
 
@@ -221,6 +231,19 @@ impl Places {
         {
             self.vacate(place, &slot);
         }
+    }
+
+    /// Forgets a place, whoever has it, and returns the tunnel that had it. The tunnel's other places go
+    /// offline, as if it had left; when it has, they are bounded.
+    pub(super) fn release(&mut self, place: &Place) -> Option<Tunnel> {
+        let slot = self.slots.get(place)?;
+        let (number, owner) = (slot.number, slot.holder.owner().clone());
+        let tunnel = slot.holder.live().cloned();
+        if let Some(tunnel) = &tunnel {
+            self.take_offline(tunnel, number);
+        }
+        self.forget(&owner, place);
+        tunnel
     }
 }
 

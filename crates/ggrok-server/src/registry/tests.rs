@@ -8,7 +8,8 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
 
-use super::{Missing, NotInserted, Registration, Registry};
+use super::{Held, Missing, NotInserted, Registration, Registry};
+use crate::host::Host;
 use crate::place::Place;
 use crate::seen::Seen;
 use crate::tunnel::Registered;
@@ -96,13 +97,15 @@ enum Step {
     /// The client of one of those that are registered goes away.
     Leave(Index),
     Forget(Owner, Place),
+    /// An owner gives a host free, or somebody who may do so for all.
+    Release(Option<Owner>, Host),
 }
 
 fn step() -> impl Strategy<Value = Step> {
     let owner = prop::sample::select(vec!["ana", "ben", "eva"]);
     let register =
         (owner.clone(), 0..3_u8, 0..3_u8, 0..3_u8).prop_map(|(owner, kind, name, host)| {
-            let places = [mirror(owner, &format!("m{name}")), self::host(host)];
+            let places = [mirror(owner, &format!("m{name}")), place(host)];
             let places = match kind {
                 0 => places[..1].to_vec(),
                 1 => places[1..].to_vec(),
@@ -110,17 +113,24 @@ fn step() -> impl Strategy<Value = Step> {
             };
             Step::Register(Owner::new(owner), places)
         });
-    let forget =
-        (owner, 0..3_u8).prop_map(|(owner, name)| Step::Forget(Owner::new(owner), host(name)));
+    let forget = (owner.clone(), 0..3_u8)
+        .prop_map(|(owner, name)| Step::Forget(Owner::new(owner), place(name)));
+    let release = (prop::option::of(owner), 0..3_u8)
+        .prop_map(|(owner, name)| Step::Release(owner.map(Owner::new), host(name)));
     prop_oneof![
         4 => register,
         3 => any::<Index>().prop_map(Step::Leave),
         1 => forget,
+        1 => release,
     ]
 }
 
-fn host(number: u8) -> Place {
-    Place::Host(format!("h{number}.example").parse().unwrap())
+fn host(number: u8) -> Host {
+    format!("h{number}.example").parse().unwrap()
+}
+
+fn place(number: u8) -> Place {
+    Place::Host(host(number))
 }
 
 /// The registry as it should be.
@@ -188,7 +198,34 @@ impl Model {
                     self.places.remove(&place);
                 }
             }
+            Step::Release(of, host) => {
+                let place = Place::Host(host.clone());
+                let holder = self.places.get(&place).cloned();
+                let holder = holder.filter(|(owner, _)| of.as_ref().is_none_or(|of| of == owner));
+                let released = registry.release(&host, of.as_ref());
+                assert_eq!(released.as_ref(), holder.as_ref().map(|(owner, _)| owner));
+                let Some((_, number)) = holder else { return };
+                // Its tunnel has nothing any more.
+                for (_, live) in self.places.values_mut() {
+                    live.take_if(|live| Some(*live) == number);
+                }
+                self.places.remove(&place);
+            }
         }
+    }
+
+    /// The hosts that an owner has.
+    fn hosts(&self, of: &Owner) -> Vec<Held> {
+        let hosts = (0..3).map(host).filter_map(|host| {
+            let (owner, number) = self.places.get(&Place::Host(host.clone()))?;
+            let held = self.held.iter().find(|(held, _)| Some(*held) == *number);
+            (owner == of).then(|| Held {
+                host,
+                owner: owner.clone(),
+                tunnel: held.map(|(_, held)| held.tunnel.clone()),
+            })
+        });
+        hosts.collect()
     }
 
     fn compare(&self, registry: &Registry) {
@@ -198,6 +235,12 @@ impl Model {
             assert_eq!(registry.tunnel(place), expected.ok_or(Missing::Offline));
             assert!(registry.is_of(place, owner));
         }
+        for owner in ["ana", "ben", "eva"].map(Owner::new) {
+            assert_eq!(registry.hosts(Some(&owner)), self.hosts(&owner));
+        }
+        let hosts = self.places.keys();
+        let hosts = hosts.filter(|place| matches!(place, Place::Host(_)));
+        assert_eq!(registry.hosts(None).len(), hosts.count());
         assert_eq!(registry.live(), self.live(None));
     }
 }
@@ -228,6 +271,7 @@ proptest! {
                 Step::Leave(index) if !held.is_empty() => drop(held.remove(index.index(held.len()))),
                 Step::Leave(_) => {}
                 Step::Forget(owner, place) => registry.forget(&owner, &place),
+                Step::Release(of, host) => drop(registry.release(&host, of.as_ref())),
             }
             registry.read().audit();
         }
