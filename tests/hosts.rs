@@ -1,12 +1,13 @@
 //! The API by which owners list their hosts, close what serves them, and give them free.
 
-use ggrok_client::{Claim, RunError, Token};
+use ggrok_client::{Claim, LocalAddress, RunError, Token};
 use ggrok_protocol::Dialect;
 use serde_json::{Value, json};
+use tokio::net::TcpListener;
 
 use crate::support::{
-    Answer, Client, Mirror, Origin, Relay, Seen, answered, ask, config, eventually, handshake,
-    listed, owners, raw, refused,
+    Answer, Client, Mirror, Origin, Relay, Seen, Stage, Wire, answered, ask, config, eventually,
+    handshake, listed, owners, raw, refused,
 };
 
 const LIST: &str = "GET /_ggrok/hosts";
@@ -147,6 +148,37 @@ async fn closes_what_serves_a_host_and_its_client_does_not_come_back() {
         let again = release(&relay, "app.ana.example", "ana").await;
         assert_eq!(seen(&again), error(404, "unknown-host"));
     }
+}
+
+#[tokio::test]
+async fn what_is_under_way_breaks_off_when_a_host_is_closed() {
+    let relay = relay().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let local: LocalAddress = listener.local_addr().unwrap().to_string().parse().unwrap();
+    let mut settings = ggrok_client::Config::new(relay.address.to_string().parse().unwrap(), local);
+    settings.claim = Claim::OtherHost("app.ana.example".parse().unwrap());
+    settings.token = Token::new("k-ana");
+    let client = Client::ready(settings).await;
+    let mut visitor = Wire::connect(relay.address).await;
+    visitor
+        .send("GET / HTTP/1.1\r\nHost: app.ana.example\r\n\r\n")
+        .await;
+    let stage = Stage {
+        dialect: Dialect::V2,
+        listener,
+        relay,
+        client,
+    };
+    let mut local = stage.local().await;
+    local.head().await;
+    local
+        .send("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf")
+        .await;
+    visitor.head().await;
+    assert_eq!(visitor.exactly(4).await, b"half");
+    let released = release(&stage.relay, "app.ana.example", "ana").await;
+    assert_eq!(released.status(), 204);
+    assert_eq!(visitor.rest().await, b"");
 }
 
 #[tokio::test]
