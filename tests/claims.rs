@@ -6,7 +6,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::process::Command;
 
-use crate::support::{Answer, Origin, Program, RelayProgram, Seen, eventually, output, raw};
+use crate::support::{Answer, Origin, Program, RelayProgram, Seen, ask, eventually, output, raw};
 
 #[tokio::test]
 async fn a_name_is_served_by_its_host_and_by_the_api() {
@@ -94,8 +94,9 @@ async fn clients_end_where_another_owner_was_first_and_where_the_owner_ends_them
     assert_eq!(code, Some(4));
     assert!(error.contains("belongs to another owner"), "{error}");
 
-    let request = "DELETE /_ggrok/mirrors/blog HTTP/1.1\r\nHost: x\r\nX-Ggrok-Token: k-ana\r\nConnection: close\r\n\r\n";
-    assert_eq!(raw(setup.relay.address, request).await.status(), 204);
+    let request = "DELETE /_ggrok/mirrors/blog";
+    let answer = ask(setup.relay.address, request, "k-ana").await;
+    assert_eq!(answer.status(), 204);
     assert_eq!(client.ended().await.code(), Some(6));
 }
 
@@ -129,6 +130,51 @@ async fn a_client_ends_when_its_token_is_revoked() {
     });
     assert_eq!(answer.await.error(), Some("wrong-token"));
     assert_eq!(setup.api("k-ben", "/mirrors/blog/").await.text(), "the app");
+}
+
+#[tokio::test]
+async fn the_operator_sees_all_hosts_and_closes_one_that_does_harm() {
+    let mut setup = Setup::start(&["--domain", "tunnel.test", "--token", "k-operator"]).await;
+    let (mut anas, _) = setup.client("k-ana", &["--host", "bank.ana.test"]).await;
+    let (bens, _) = setup.client("k-ben", &["--name", "blog"]).await;
+    let host = |host: &str, owner: &str| (host.to_owned(), owner.to_owned());
+    let (bank, blog) = (
+        host("bank.ana.test", "ana"),
+        host("blog.tunnel.test", "ben"),
+    );
+    assert_eq!(
+        setup.hosts("k-operator").await,
+        [bank.clone(), blog.clone()]
+    );
+    assert_eq!(setup.hosts("k-ana").await, [bank]);
+    assert_eq!(setup.release("k-ben", "bank.ana.test").await, 404);
+    assert_eq!(setup.release("k-operator", "none.ana.test").await, 404);
+
+    assert_eq!(setup.release("k-operator", "bank.ana.test").await, 204);
+    let visitor = setup.visit("Host: bank.ana.test", "/").await;
+    assert_eq!(visitor.error(), Some("unknown-host"));
+    assert_eq!(anas.ended().await.code(), Some(6));
+    let line = setup.relay.program.line_with("given free").await;
+    let line: Value = serde_json::from_str(&line).unwrap();
+    for (member, expected) in [
+        ("host", "bank.ana.test"),
+        ("owner", "ana"),
+        ("by", "default"),
+    ] {
+        assert_eq!(line[member], expected);
+    }
+    let visitor = setup.visit("Host: blog.tunnel.test", "/").await;
+    assert_eq!(visitor.text(), "the app");
+
+    drop(bens);
+    eventually("its client is away", async || {
+        let visitor = setup.visit("Host: blog.tunnel.test", "/").await;
+        (visitor.error() == Some("offline")).then_some(())
+    })
+    .await;
+    assert_eq!(setup.hosts("k-operator").await, [blog]);
+    assert_eq!(setup.release("k-operator", "blog.tunnel.test").await, 204);
+    assert_eq!(setup.hosts("k-operator").await, []);
 }
 
 /// A relay program that knows Ana and Ben, and a local server.
@@ -192,10 +238,23 @@ impl Setup {
     }
 
     async fn api(&self, token: &str, path: &str) -> Answer {
-        let request = format!(
-            "GET /_ggrok{path} HTTP/1.1\r\nHost: x\r\nX-Ggrok-Token: {token}\r\nConnection: close\r\n\r\n"
-        );
-        raw(self.relay.address, request).await
+        ask(self.relay.address, &format!("GET /_ggrok{path}"), token).await
+    }
+
+    /// Who has which host, as the relay lists it to whoever has a token.
+    async fn hosts(&self, token: &str) -> Vec<(String, String)> {
+        let answer = self.api(token, "/hosts").await;
+        let hosts: Vec<Value> = serde_json::from_slice(&answer.body).unwrap();
+        let text = |host: &Value, member| host[member].as_str().unwrap().to_owned();
+        let hosts = hosts.iter();
+        hosts
+            .map(|host| (text(host, "host"), text(host, "owner")))
+            .collect()
+    }
+
+    async fn release(&self, token: &str, host: &str) -> u16 {
+        let line = format!("DELETE /_ggrok/hosts/{host}");
+        ask(self.relay.address, &line, token).await.status()
     }
 }
 

@@ -18,6 +18,8 @@ pub struct Grant {
     hosts: Vec<Pattern>,
     expires: Option<SystemTime>,
     revoked: CancellationToken,
+    /// Whether it is that of whoever runs the relay.
+    is_operator: bool,
     /// Hosts that are kept for an owner.
     reserved: Arc<Vec<(String, Owner)>>,
 }
@@ -32,6 +34,7 @@ impl Grant {
             hosts: Vec::new(),
             expires: None,
             revoked: CancellationToken::new(),
+            is_operator: false,
             reserved: Arc::default(),
         }
     }
@@ -39,6 +42,14 @@ impl Grant {
     /// Grants everything to the owner of everything.
     pub(crate) fn everything() -> Self {
         Self::new(Owner::default()).with_hosts(vec![Pattern::any()])
+    }
+
+    /// Grants everything to whoever runs the relay, and an end to what is others'.
+    pub(crate) fn operator() -> Self {
+        Self {
+            is_operator: true,
+            ..Self::everything()
+        }
     }
 
     /// Grants mirrors with these names alone.
@@ -75,6 +86,11 @@ impl Grant {
     #[must_use]
     pub const fn owner(&self) -> &Owner {
         &self.owner
+    }
+
+    /// Whose hosts it lists and closes: its owner's, or for the operator, of nobody in particular, all.
+    pub(crate) fn oversees(&self) -> Option<&Owner> {
+        (!self.is_operator).then_some(&self.owner)
     }
 
     /// Whether the grant has ended.

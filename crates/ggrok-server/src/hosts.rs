@@ -1,4 +1,4 @@
-//! The API by which owners list their hosts, and give them free.
+//! The API by which owners list their hosts and give them free, and the operator everybody's.
 
 use std::sync::Arc;
 
@@ -59,7 +59,7 @@ impl Description {
 
 async fn list(State(app): State<Arc<App>>, request: Request) -> Response {
     answer(app, request, async |app, grant, _| {
-        let hosts = app.registry.hosts(Some(grant.owner()));
+        let hosts = app.registry.hosts(grant.oversees());
         let described: Vec<Description> = hosts.iter().map(Description::of).collect();
         Ok(Json(described).into_response())
     })
@@ -76,7 +76,7 @@ async fn release(
         // What can be no host is nobody's either.
         let host = host.ok().and_then(|Path(host)| host.parse().ok());
         let host = host.ok_or(RelayError::UnknownHost)?;
-        let released = app.registry.release(&host, Some(grant.owner()));
+        let released = app.registry.release(&host, grant.oversees());
         let owner = released.ok_or(RelayError::UnknownHost)?;
         tracing::info!(%host, %owner, by = %grant.owner(), "a host was given free");
         Ok(StatusCode::NO_CONTENT.into_response())
