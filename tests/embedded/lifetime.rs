@@ -1,11 +1,11 @@
 //! How long tunnels live in an app, and what it is told of that.
 
 use axum::body::Body;
-use ggrok_server::{CallError, Event, Metrics, Owner};
+use ggrok_server::{CallError, Event, Host, Metrics, Owner};
 use http::Request;
 
 use super::App;
-use crate::support::{eventually, get as visit, refused};
+use crate::support::{Mirror, answered, eventually, get as visit, refused};
 
 #[tokio::test]
 async fn an_app_attaches_data_to_a_tunnel_for_as_long_as_that_lives() {
@@ -56,6 +56,47 @@ async fn an_app_is_told_who_comes_and_goes() {
     let _newer = app.mirror("ana", "app", "").await;
     assert!(matches!(app.event().await, Event::Connected(newer) if newer != older));
     assert!(matches!(app.event().await, Event::Disconnected(left) if left == older));
+}
+
+#[tokio::test]
+async fn an_app_gives_the_hosts_of_its_users_free() {
+    let mut app = App::with(|config| config.domain = Some("t.example".parse().unwrap())).await;
+    let ana = Owner::new("ana");
+    let blog: Host = "blog.t.example".parse().unwrap();
+    assert_eq!(app.relay.release(&blog), None);
+    let public = |user| app.handshake(user, "name=blog&public=true");
+    let mut anas = Mirror::dialled(public("ana"), |_| answered(200, "ana's")).await;
+    let _named = app.mirror("ana", "named", "").await;
+    let tunnel = app.tunnel("ana", "blog").unwrap();
+    assert_eq!(app.relay.hosts(&ana), [tunnel]);
+    assert_eq!(app.relay.hosts(&Owner::new("ben")), []);
+    assert_eq!(refused(public("ben")).await.0, 409);
+
+    assert_eq!(app.relay.release(&blog), Some(ana.clone()));
+    assert_eq!(
+        (app.relay.host(&blog), app.relay.hosts(&ana)),
+        (None, vec![])
+    );
+    assert_eq!(anas.closed().await, Some(4410));
+    let bens = Mirror::dialled(public("ben"), |_| answered(200, "ben's")).await;
+    assert_eq!(app.relay.host(&blog), app.tunnel("ben", "blog"));
+
+    drop(bens);
+    loop {
+        if let Event::Disconnected(left) = app.event().await
+            && left.owner() != &ana
+        {
+            break;
+        }
+    }
+    assert_eq!(
+        refused(app.handshake("ana", "name=blog&public=true"))
+            .await
+            .0,
+        409
+    );
+    assert_eq!(app.relay.release(&blog), Some(Owner::new("ben")));
+    assert_eq!(app.relay.release(&blog), None);
 }
 
 #[tokio::test]

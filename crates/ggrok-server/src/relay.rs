@@ -64,6 +64,19 @@ impl Relay {
         self.0.registry.tunnel(&Place::Host(host.clone())).ok()
     }
 
+    /// The tunnels of an owner that serve hosts and are connected, by these hosts.
+    #[must_use]
+    pub fn hosts(&self, owner: &Owner) -> Vec<Tunnel> {
+        let hosts = self.0.registry.hosts(Some(owner)).into_iter();
+        hosts.filter_map(|held| held.tunnel).collect()
+    }
+
+    /// Gives a host free, whoever has it and whether its client is connected or not, and closes the
+    /// tunnel that serves it as [`Tunnel::close`] does. Returns whose it was, where it was anybody's.
+    pub fn release(&self, host: &Host) -> Option<Owner> {
+        self.0.registry.release(host, None)
+    }
+
     /// Tells the clients to look for another relay, since this one will stop. It takes no more of them:
     /// one that came back would end the calls of the connection that it left.
     pub fn go_away(&self) {
