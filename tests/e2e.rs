@@ -31,6 +31,7 @@ mod many_fields;
 mod metrics;
 mod mirrors;
 mod originals;
+mod own_limits;
 mod owners;
 mod pauses;
 mod presence;

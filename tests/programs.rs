@@ -103,6 +103,11 @@ const WRONG_SETTINGS: [(&str, &[(&str, &str)]); 2] = [
                 "--local-timeout of nothing",
             ),
             (
+                "--server 127.0.0.1:1 3000 --stream-idle 0s",
+                "--stream-idle of nothing",
+            ),
+            ("--server 127.0.0.1:1 3000 --calls 0", "0 is not in 1.."),
+            (
                 "--server 127.0.0.1:1 3000 --window-limit 63KiB",
                 "--window-limit is at least 64KiB",
             ),

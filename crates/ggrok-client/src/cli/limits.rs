@@ -29,6 +29,28 @@ pub(crate) struct LimitArgs {
     )]
     body_limit: ByteSize,
 
+    /// Requests that may be under way at a time. The relay has a limit of its own (its --calls), and the
+    /// smaller of the two counts
+    #[arg(
+        long,
+        env = "GGROK_CALLS",
+        default_value_t = 1000,
+        value_parser = clap::value_parser!(u32).range(1..),
+        value_name = "COUNT"
+    )]
+    calls: u32,
+
+    /// How long a streamed response may pause, because the app says nothing or the visitor takes
+    /// nothing; more keeps a quiet event stream open. Requests' bodies are the relay's --stream-idle
+    #[arg(
+        long,
+        env = "GGROK_STREAM_IDLE",
+        value_parser = humantime::parse_duration,
+        default_value = "5m",
+        value_name = "TIME"
+    )]
+    stream_idle: Duration,
+
     /// How long visitors may wait for their answers when the client stops; a second Ctrl-C ends that
     #[arg(
         long,
@@ -63,7 +85,15 @@ impl LimitArgs {
         if self.grace_period > LONGEST_GRACE {
             bail!("--grace-period is at most 1m: a relay waits no longer");
         }
+        if self.stream_idle.is_zero() {
+            bail!(
+                "--stream-idle of nothing would end every response that pauses; give some time, like \
+                 --stream-idle 5m"
+            );
+        }
         config.grace_period = self.grace_period;
+        config.limits.calls = self.calls as usize;
+        config.limits.stream_idle = self.stream_idle;
         config.limits.window = bytes("--window-limit", self.window_limit)?;
         config.limits.body = bytes("--body-limit", self.body_limit)?;
         Ok(())

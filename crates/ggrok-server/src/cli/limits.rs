@@ -60,7 +60,8 @@ pub(super) struct LimitArgs {
     )]
     owner_tunnels: Option<u32>,
 
-    /// Requests of one client that may be under way at a time
+    /// Requests of one client that may be under way at a time. A client has a limit of its own (its
+    /// --calls), and the smaller of the two counts
     #[arg(
         long,
         env = "GGROK_CALLS",

@@ -22,7 +22,8 @@ pub(super) struct TimeoutArgs {
     #[arg(long, env = "GGROK_CALL_TIMEOUT", value_parser = humantime::parse_duration, value_name = "TIME")]
     call_timeout: Option<Duration>,
 
-    /// How long a streamed body may pause
+    /// How long a streamed request's body may pause, and how long a visitor may take nothing of a
+    /// response. How long the app may say nothing in one is its client's --stream-idle
     #[arg(long, env = "GGROK_STREAM_IDLE", value_parser = humantime::parse_duration, default_value = "5m", value_name = "TIME")]
     stream_idle: Duration,
 
