@@ -13,7 +13,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use crate::support::{Client, Origin, Program, Relay, Seen, get};
+use crate::support::{Client, Origin, Program, Relay, Seen, Wire, exchange, get, output};
 
 fn ok(_: &Seen) -> Vec<u8> {
     b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi".to_vec()
@@ -96,6 +96,48 @@ async fn says_that_a_relay_speaks_no_tls() {
         panic!("{ended:?}");
     };
     assert!(error.to_string().contains("ws://"));
+}
+
+/// A proxy that passes a request on without its Upgrade and Connection fields, as many do.
+async fn without_upgrades(relay: SocketAddr) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let (visitor, _) = listener.accept().await.unwrap();
+        let mut visitor = Wire::new(visitor);
+        let head = visitor.head().await;
+        let kept = head.lines().filter(|line| {
+            let name = line.split(':').next().unwrap();
+            !["upgrade", "connection"].contains(&name.to_ascii_lowercase().as_str())
+        });
+        let lines: Vec<_> = kept.collect();
+        let request = lines
+            .join("\r\n")
+            .replacen("\r\n", "\r\nConnection: close\r\n", 1);
+        let answer = exchange(relay, format!("{request}\r\n").as_bytes()).await;
+        visitor.send(answer).await;
+    });
+    address
+}
+
+#[tokio::test]
+async fn tells_a_relay_that_does_not_register_from_none() {
+    let relay = Relay::start().await;
+    let origin = Origin::start(ok).await;
+    let server = without_upgrades(relay.address).await.to_string();
+    let ended = Client::launch(settings(&server, &origin)).ended().await;
+    let Err(RunError::Connect(error @ ConnectError::NotRegistered(_))) = ended else {
+        panic!("{ended:?}");
+    };
+    assert!(error.to_string().contains("Upgrade and Connection"));
+
+    let remote = format!("ws://{}/mirror", relay.address);
+    let (port, args) = (origin.address.port().to_string(), ["--name", "blog"]);
+    let mut command = Program::command("ggrok-client");
+    command.args(args).args(["--remote", &remote, &port]);
+    let (code, _, error) = output(&mut command).await;
+    assert_eq!(code, Some(4));
+    assert!(error.contains("mirrors at /_ggrok/mirror"), "{error}");
 }
 
 #[tokio::test]

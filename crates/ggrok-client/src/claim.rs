@@ -79,6 +79,11 @@ impl Mirror {
         }
     }
 
+    /// Where it registers.
+    pub(crate) fn path(&self) -> &str {
+        self.path.path()
+    }
+
     /// The path and the name, without anything else that the query may hold.
     pub(crate) fn shown(&self) -> String {
         format!("{}?name={}", self.path.path(), self.name)

@@ -51,6 +51,10 @@ pub enum ConnectError {
     /// an original's, or something on the way.
     #[error("the relay, or something on the way to it, refuses this client: {0}")]
     TurnedAway(String),
+    /// A relay answers, and does not take what it was sent for a registration: something on the way
+    /// changed it, or it went to another path.
+    #[error("a ggrok relay answers, but this registers no client there: {0}")]
+    NotRegistered(String),
     /// The relay cannot let this client in at the moment.
     #[error("the relay is not available: {reason}")]
     Unavailable {
@@ -92,7 +96,12 @@ impl ConnectError {
     pub const fn is_final(&self, met: bool) -> bool {
         match self {
             Self::Unreachable(_) | Self::TimedOut | Self::Unavailable { .. } => false,
-            Self::Certificate(_) | Self::NotTls(_) | Self::TurnedAway(_) | Self::NoRelay(_) => !met,
+            // A relay that answers may be another one, through whose tunnel this one is reached.
+            Self::Certificate(_)
+            | Self::NotTls(_)
+            | Self::TurnedAway(_)
+            | Self::NotRegistered(_)
+            | Self::NoRelay(_) => !met,
             Self::Proxy(_)
             | Self::Roots(_)
             | Self::Refused(_)

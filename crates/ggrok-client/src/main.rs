@@ -136,6 +136,7 @@ const fn connect_code(error: &ConnectError) -> u8 {
         ConnectError::NoRelay(_) => 3,
         ConnectError::Refused(_)
         | ConnectError::TurnedAway(_)
+        | ConnectError::NotRegistered(_)
         | ConnectError::OwnHostAlone(_)
         | ConnectError::RulesNotKept => 4,
         ConnectError::Certificate(_) | ConnectError::Roots(_) | ConnectError::NotTls(_) => 5,

@@ -235,7 +235,7 @@ impl RelayError {
             Self::Loop => (S::LOOP_DETECTED, "loop",
                 "This request has come through this relay before. A ggrok client must forward to the app, and not to its own relay. Two relays in a row need different names: start one with --pseudonym."),
             Self::NotWebSocket => (S::UPGRADE_REQUIRED, "not-a-websocket",
-                "Clients register here by a WebSocket handshake. Start ggrok-client with this host as its server."),
+                "ggrok-client registers here by a WebSocket handshake, and this is none. If ggrok-client sent it, a proxy in front of the relay must pass on its Upgrade and Connection fields."),
             Self::TooManyTunnels => (S::SERVICE_UNAVAILABLE, "too-many-tunnels",
                 "This relay has as many clients as it takes."),
             Self::BadRules => (S::BAD_REQUEST, "bad-rules",

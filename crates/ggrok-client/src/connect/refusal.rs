@@ -1,6 +1,6 @@
 //! What an HTTP answer in place of a WebSocket means.
 
-use ggrok_protocol::ERROR_HEADER;
+use ggrok_protocol::{ERROR_HEADER, MIRROR_PATH};
 use http::header::{CONTENT_TYPE, TRANSFER_ENCODING};
 use http::{Response, StatusCode};
 
@@ -32,8 +32,26 @@ pub(super) fn meaning(claim: &Claim, answer: &Answer) -> ConnectError {
     match status {
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => refused(reason),
         StatusCode::BAD_REQUEST | StatusCode::CONFLICT if is_ours || is_mirror => refused(reason),
-        _ => ConnectError::NoRelay(format!("it answered {reason}")),
+        StatusCode::NOT_FOUND if is_elsewhere(claim) => {
+            let path = format!("a ggrok-server registers mirrors at {MIRROR_PATH}");
+            answers(is_ours, format!("{reason} ({path})"))
+        }
+        _ => answers(is_ours && status.is_client_error(), reason),
     }
+}
+
+/// What is no answer to a registration: a relay's, or something else's.
+fn answers(is_relay: bool, reason: String) -> ConnectError {
+    if is_relay {
+        ConnectError::NotRegistered(reason)
+    } else {
+        ConnectError::NoRelay(format!("it answered {reason}"))
+    }
+}
+
+/// Whether a mirror was asked for at another path than the one of our relay's program.
+fn is_elsewhere(claim: &Claim) -> bool {
+    matches!(claim, Claim::Mirror(mirror) if mirror.path() != MIRROR_PATH)
 }
 
 fn is_text(answer: &Answer) -> bool {
@@ -59,7 +77,7 @@ const LINE: usize = 200;
 #[cfg(test)]
 mod tests {
     use super::{Answer, meaning};
-    use crate::{Claim, Mirror};
+    use crate::{Claim, ConnectError, Mirror, RemoteAddress};
     use http::Response;
 
     fn answer(status: u16, field: (&str, &str), body: &str) -> Answer {
@@ -88,8 +106,43 @@ mod tests {
                 let meaning = &meanings[refusal];
                 assert!(meaning.starts_with("Refused") && meaning.contains(": no\""));
             }
+            assert_eq!(meanings[4], "NotRegistered(\"404 Not Found: no\")");
             for unavailable in &meanings[6..] {
                 assert!(unavailable.starts_with("Unavailable") && unavailable.contains(": no\""));
+            }
+        }
+    }
+
+    #[test]
+    fn knows_a_relay_by_its_field_where_it_does_not_register() {
+        for status in [404, 405, 410, 426] {
+            let told = answer(status, ("x-ggrok-error", "not-a-websocket"), "no");
+            let error = meaning(&Claim::Host, &told);
+            assert!(matches!(error, ConnectError::NotRegistered(_)), "{error:?}");
+            // It may be the relay that the client's own relay is reached through.
+            assert!(error.is_final(false) && !error.is_final(true));
+            assert!(error.to_string().ends_with(": no"), "{error}");
+        }
+    }
+
+    #[test]
+    fn tells_where_mirrors_register() {
+        let remote: RemoteAddress = "wss://a.example/mirror?key=s3cret".parse().unwrap();
+        let elsewhere = Claim::Mirror(remote.mirror("blog".parse().unwrap()));
+        for (field, variant) in [
+            ("x-ggrok-error", "NotRegistered"),
+            ("content-type", "NoRelay"),
+        ] {
+            let told = |status| answer(status, (field, "text/plain"), "no");
+            let error = meaning(&elsewhere, &told(404));
+            assert!(format!("{error:?}").starts_with(variant), "{error:?}");
+            assert!(error.to_string().contains("at /_ggrok/mirror"), "{error}");
+            for error in [
+                meaning(&elsewhere, &told(405)),
+                meaning(&mirror(), &told(404)),
+                meaning(&Claim::Host, &told(404)),
+            ] {
+                assert!(!error.to_string().contains("_ggrok"), "{error}");
             }
         }
     }
