@@ -38,6 +38,30 @@ async fn a_name_is_served_by_its_host_and_by_the_api() {
 }
 
 #[tokio::test]
+async fn a_name_that_no_visitor_can_open_says_so() {
+    let setup = Setup::start(&[]).await;
+    for (args, has_rules) in [(&[][..], false), (&["--allow-path", "/a"], true)] {
+        let args = [&["--name", "blog"], args].concat();
+        let (mut client, url) = setup.client("k-ana", &args).await;
+        let path = "/_ggrok/mirrors/blog/";
+        assert_eq!(url, format!("http://{}{path}", setup.relay.address));
+        let told: Value = serde_json::from_str(&client.line_with("event").await).unwrap();
+        let expected = serde_json::json!({ "event": "not_public", "has_rules": has_rules });
+        assert_eq!(told, expected);
+        // What it says is so: no rule stands before its owner's programs.
+        let owner = setup.api("k-ana", "/mirrors/blog/b").await;
+        assert_eq!(owner.text(), "the app");
+        assert_eq!(setup.visit("Host: x", path).await.status(), 401);
+    }
+
+    let setup = Setup::start(&["--domain", "tunnel.test"]).await;
+    let (mut client, _) = setup.client("k-ana", &["--name", "blog"]).await;
+    setup.visit("Host: blog.tunnel.test", "/").await;
+    let next = client.line_with("event").await;
+    assert!(next.contains("\"request\""), "{next}");
+}
+
+#[tokio::test]
 async fn a_mirror_by_magic_mirrors_flags_is_not_public() {
     let setup = Setup::start(&["--domain", "tunnel.test"]).await;
     let remote = format!("ws://{}/_ggrok/mirror", setup.relay.address);

@@ -35,6 +35,8 @@ pub(crate) struct Registered {
     pub(crate) dialect: Dialect,
     /// Where visitors reach it.
     pub(crate) url: String,
+    /// Whether that is where its owner alone does, and visitors were to.
+    pub(crate) lacks_visitors: bool,
 }
 
 /// Dials one relay, as often as it takes.
@@ -79,7 +81,13 @@ impl Connector {
             socket,
             dialect: Dialect::chosen(chosen, self.config.claim.original()),
             url: reached::url(&self.config, answer.headers())?,
+            lacks_visitors: reached::lacks_visitors(&self.config.claim, answer.headers()),
         })
+    }
+
+    /// Whether there are rules for visitors.
+    pub(crate) const fn has_rules(&self) -> bool {
+        self.rules.is_some()
     }
 
     /// Whether the relay keeps the rules. Where it says nothing of them, the socket is closed before a

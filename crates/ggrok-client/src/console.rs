@@ -86,6 +86,15 @@ pub(crate) fn text(event: &Event, colours: bool) -> String {
             let bold = ink(AnsiColor::Green.on_default().bold());
             format!("{bold}Ready{bold:#}  {}", printable(url))
         }
+        Event::NotPublic { has_rules } => {
+            let yellow = ink(AnsiColor::Yellow.on_default());
+            let rules = if *has_rules {
+                WITHOUT_RULES
+            } else {
+                OR_ANYBODYS
+            };
+            format!("{yellow}{NOT_PUBLIC}{rules}{yellow:#}")
+        }
         Event::LocalDown { address } => {
             let yellow = ink(AnsiColor::Yellow.on_default());
             format!(
@@ -124,6 +133,15 @@ pub(crate) fn text(event: &Event, colours: bool) -> String {
         }
     }
 }
+
+const NOT_PUBLIC: &str = "Visitors cannot open this address: the relay has no --domain. It is for the \
+                          programs of its owner, which give the token";
+
+/// There the relay's API refuses everybody, where there are rules.
+const OR_ANYBODYS: &str = "; at a relay with --open for anybody's.";
+
+const WITHOUT_RULES: &str = ". The rules for visitors (--basic-auth, --allow-cidr, --allow-path, \
+                             --links-only) do not apply to them.";
 
 /// The line of a call. There is one for every call, so what each has is put together without formatting.
 fn call(
@@ -197,6 +215,9 @@ fn style(status: u16) -> Style {
 pub(crate) fn json(event: &Event) -> String {
     let object = match event {
         Event::Ready { url } => json!({ "event": "ready", "url": url }),
+        Event::NotPublic { has_rules } => {
+            json!({ "event": "not_public", "has_rules": has_rules })
+        }
         Event::LocalDown { address } => {
             json!({ "event": "local_down", "address": address.to_string() })
         }
@@ -238,8 +259,10 @@ fn whole_milliseconds(time: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::{json, text};
-    use ggrok_client::{Event, HostCheck};
+    use ggrok_client::{Event, HostCheck, LocalAddress};
     use http::{Method, StatusCode};
+    use std::collections::BTreeSet;
+    use std::iter;
     use std::time::Duration;
 
     fn answered() -> Event {
@@ -259,6 +282,57 @@ mod tests {
         let coloured = text(&answered(), true);
         assert_eq!(anstream::adapter::strip_str(&coloured).to_string(), line);
         assert_ne!(coloured, line);
+    }
+
+    #[test]
+    fn says_whom_a_name_without_visitors_is_for() {
+        for has_rules in [false, true] {
+            let line = text(&Event::NotPublic { has_rules }, false);
+            assert!(line.starts_with("Visitors cannot open this address"));
+            assert!(line.contains("no --domain") && line.contains("the token"));
+            assert_eq!(line.contains("--allow-cidr"), has_rules, "{line}");
+        }
+    }
+
+    /// One of each kind.
+    fn events() -> [Event; 7] {
+        let time = Duration::from_millis(12);
+        [
+            Event::Ready { url: String::new() },
+            Event::NotPublic { has_rules: true },
+            Event::LocalDown {
+                address: LocalAddress::port(1),
+            },
+            Event::HostRefused {
+                check: HostCheck::Vite,
+                host: String::new(),
+            },
+            answered(),
+            Event::Finishing { at_most: time },
+            Event::Waiting {
+                reason: String::new(),
+                retry_in: time,
+            },
+        ]
+    }
+
+    #[test]
+    fn shows_a_program_what_is_documented() {
+        let documented = include_str!("../../../docs/json.md");
+        let rows = documented.lines().filter(|line| line.starts_with("| `"));
+        // What stands in backquotes is every second part: the event, and then its members.
+        let documented: BTreeSet<Vec<_>> = rows
+            .map(|row| row.split('`').skip(1).step_by(2).map(ToOwned::to_owned))
+            .map(Iterator::collect)
+            .collect();
+        let shown = events().map(|event| {
+            let value: serde_json::Value = serde_json::from_str(&json(&event)).unwrap();
+            let name = value["event"].as_str().unwrap().to_owned();
+            let members = value.as_object().unwrap().keys();
+            let members = members.filter(|member| *member != "event").cloned();
+            iter::once(name).chain(members).collect()
+        });
+        assert_eq!(documented, BTreeSet::from(shown));
     }
 
     #[test]

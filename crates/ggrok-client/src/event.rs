@@ -14,6 +14,12 @@ pub enum Event {
         /// What visitors open.
         url: String,
     },
+    /// Visitors cannot open the address of the [`Ready`](Self::Ready) before, though the client asked for
+    /// one that they can: the relay gives names no hosts. Its owner's programs reach it by the relay's API.
+    NotPublic {
+        /// Whether there are rules for visitors, which do not apply to those programs.
+        has_rules: bool,
+    },
     /// Nothing answers at the local server's address. Visitors will be told so.
     LocalDown {
         /// Where nothing answers.

@@ -21,6 +21,13 @@ pub(crate) fn url(config: &Config, answer: &HeaderMap) -> Result<String, Connect
     }
 }
 
+/// Whether a name was to have visitors, and the relay gave it no host but a place in its API alone.
+pub(crate) fn lacks_visitors(claim: &Claim, answer: &HeaderMap) -> bool {
+    let told = answer.get(ADDRESS_HEADER);
+    let has_host = told.is_some_and(|reference| reference.as_bytes().starts_with(b"//"));
+    matches!(claim, Claim::Mirror(mirror) if mirror.public) && !has_host
+}
+
 /// Resolves a reference at the relay's own address; none where it is of another form.
 pub(crate) fn resolve(relay: &RelayAddress, reference: &str) -> Option<String> {
     if reference.starts_with("//") {

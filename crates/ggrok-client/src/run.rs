@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::backoff::Backoff;
-use crate::connect::Connector;
+use crate::connect::{Connector, Registered};
 use crate::connections::Connections;
 use crate::host_check::HostChecks;
 use crate::local::Local;
@@ -75,9 +75,7 @@ impl Running {
             let reason = match connected {
                 Ok(registered) => {
                     met = true;
-                    (self.service.observer)(Event::Ready {
-                        url: registered.url.clone(),
-                    });
+                    self.tell(&registered);
                     let since = Instant::now();
                     let served = connections.serve(registered, &self.service).await;
                     let was_called = served.as_ref().is_some_and(|served| served.was_called);
@@ -104,6 +102,16 @@ impl Running {
         }
         connections.finish().await;
         Ok(())
+    }
+
+    /// Tells that the relay let the client in.
+    fn tell(&self, registered: &Registered) {
+        let url = registered.url.clone();
+        (self.service.observer)(Event::Ready { url });
+        if registered.lacks_visitors {
+            let has_rules = self.connector.has_rules();
+            (self.service.observer)(Event::NotPublic { has_rules });
+        }
     }
 
     async fn unless_stopped<F: Future>(&self, future: F) -> Option<F::Output> {

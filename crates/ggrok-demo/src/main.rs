@@ -45,6 +45,9 @@ async fn free_port() -> anyhow::Result<TcpListener> {
 fn show(event: Event) {
     match event {
         Event::Ready { url } => println!("\nOpen {url} in a browser; Ctrl-C ends.\n"),
+        Event::NotPublic { .. } => {
+            println!("visitors cannot open it: the relay gives names no hosts")
+        }
         Event::Answered {
             method,
             path,
