@@ -348,6 +348,15 @@ async fn the_client_saves_a_relay_and_its_token_for_the_user_alone() {
     client.line_with("Ready").await;
     assert_eq!(get(relay.address, "/").await.text(), "hi");
 
+    // However it is spelled.
+    let spelled = format!("http://{server}/");
+    let mut again = Program::start(
+        Program::command("ggrok-client")
+            .args(["--server", &spelled, &origin.address.port().to_string()])
+            .env("GGROK_CONFIG", &path),
+    );
+    again.line_with("Ready").await;
+
     // The token is that relay's, and goes to no other.
     let other = RelayProgram::start(|command| {
         command.args(["--token", "s3cret"]);

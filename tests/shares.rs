@@ -137,6 +137,45 @@ fn page(seen: &Seen) -> Vec<u8> {
 // On other systems a browser is not found on PATH.
 #[cfg(target_os = "linux")]
 #[tokio::test]
+async fn are_made_with_the_settings_of_a_tunnel() {
+    let setup = Programs::start(&["--host", "app.test"]).await;
+    let saved = setup.folder.path().join("config.toml");
+    let at = setup.relay.address;
+    let file = format!("server = \"http://{at}/\"\ntoken = \"{TOKEN}\"\n");
+    std::fs::write(&saved, file).unwrap();
+    let spelled = format!("ws://{at}");
+    for (args, variables) in [
+        // A flag stands against the variable; one that is empty is none.
+        (&["--host", "app.test"][..], &[("GGROK_NAME", "blog")][..]),
+        (&["--host", "app.test"], &[("GGROK_SERVER", " ")]),
+        (&[], &[("GGROK_NAME", ""), ("GGROK_HOST", "app.test")]),
+        // The saved token is for the saved relay, however it is spelled.
+        (&["--server", &spelled, "--host", "app.test"], &[]),
+    ] {
+        let mut command = Program::command("ggrok-client");
+        command.args(["share", "--json"]).args(args);
+        command.env("GGROK_CONFIG", &saved);
+        command.envs(variables.iter().copied());
+        let (code, link, said) = output(&mut command).await;
+        assert_eq!(code, Some(0), "{args:?} {variables:?}: {said}");
+        let link: Value = serde_json::from_str(&link).unwrap();
+        assert_eq!(link["host"], "app.test", "{args:?} {variables:?}");
+    }
+
+    let other = Relay::with(|config| config.access = Access::token(TOKEN)).await;
+    for (server, code) in [
+        (other.address.to_string(), 4),
+        (format!("wss://{at}"), 5),
+        ("damaged / ".to_owned(), 2),
+    ] {
+        let mut command = Program::command("ggrok-client");
+        command.args(["share", "list", "--server", &server]);
+        let (ended, _, said) = output(command.env("GGROK_CONFIG", &saved)).await;
+        assert_eq!(ended, Some(code), "{server}: {said}");
+    }
+}
+
+#[tokio::test]
 async fn a_browser_keeps_the_way_in_that_a_link_gives_and_tells_the_app_nothing() {
     let Some(browser) = Browser::find().await else {
         return;

@@ -27,6 +27,15 @@ impl RelayAddress {
         is_loopback(self.host())
     }
 
+    /// Whether both are one relay, spoken to in one way: scheme, host and port are the same, the port
+    /// written out or not. Two names of one machine are two relays.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        let one = (self.secure, self.port_or_default());
+        let hosts_agree = self.host().eq_ignore_ascii_case(other.host());
+        one == (other.secure, other.port_or_default()) && hosts_agree
+    }
+
     /// The address that visitors open.
     #[must_use]
     pub fn public_url(&self) -> String {
@@ -43,17 +52,21 @@ impl RelayAddress {
         self.authority.port_u16()
     }
 
+    /// The port that is dialled.
+    fn port_or_default(&self) -> u16 {
+        let default = if self.secure { 443 } else { 80 };
+        self.port().unwrap_or(default)
+    }
+
     pub(crate) fn host(&self) -> &str {
         self.authority.host()
     }
 
     /// The relay's URL, with its port written out.
     pub(crate) fn uri(&self) -> Result<Uri, http::Error> {
-        let port = self.port();
-        let port = port.unwrap_or(if self.secure { 443 } else { 80 });
         Uri::builder()
             .scheme(self.scheme())
-            .authority(format!("{}:{port}", self.host()))
+            .authority(format!("{}:{}", self.host(), self.port_or_default()))
             .path_and_query("/")
             .build()
     }
@@ -301,6 +314,31 @@ mod tests {
             ("70000", E::Port),
         ] {
             assert_eq!(typed.parse::<LocalAddress>(), Err(error), "{typed}");
+        }
+    }
+
+    #[test]
+    fn is_the_same_relay_by_scheme_host_and_port_alone() {
+        for (one, other, is_same) in [
+            ("a.example", "a.example", true),
+            ("a.example", "https://A.Example/", true),
+            ("a.example", "wss://a.example:443", true),
+            ("ws://a.example", "http://a.example:80", true),
+            ("localhost:80", "ws://localhost", true),
+            ("[::1]:81", "ws://[::1]:81", true),
+            ("a.example", "ws://a.example", false),
+            ("wss://a.example", "ws://a.example:443", false),
+            ("ws://a.example", "wss://a.example:80", false),
+            ("a.example", "a.example:8443", false),
+            ("a.example", "a.example.", false),
+            ("a.example", "b.a.example", false),
+            ("localhost:80", "127.0.0.1:80", false),
+            ("localhost:80", "wss://localhost:80", false),
+        ] {
+            let (left, right): (RelayAddress, RelayAddress) =
+                (one.parse().unwrap(), other.parse().unwrap());
+            assert_eq!(left.is_same(&right), is_same, "{one} {other}");
+            assert_eq!(right.is_same(&left), is_same, "{other} {one}");
         }
     }
 

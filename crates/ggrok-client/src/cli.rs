@@ -21,7 +21,7 @@ use self::limits::LimitArgs;
 use self::local::LocalArgs;
 use self::registration::{Registration, RegistrationArgs};
 use self::relay::RelayArgs;
-pub(crate) use self::relay::relay_address;
+pub(crate) use self::relay::{relay_address, token_warning};
 use self::rules::RulesArgs;
 pub(crate) use self::share::{NewShareArgs, OwnerArgs, ShareAction, ShareArgs};
 use crate::settings::Settings;
@@ -161,18 +161,11 @@ impl TunnelArgs {
     /// Puts flags, environment and saved settings together, in this order of precedence.
     pub(crate) fn config(&self) -> anyhow::Result<Config> {
         let saved = Settings::load()?;
-        let variable = |name: &str| env::var(name).ok();
         let registration = self.registration.clone().or_environment(variable)?;
         let local = self.local.address(registration.is_remote())?;
-        let Registration {
-            relay,
-            is_saved_relay,
-            claim,
-        } = registration.read(saved.server)?;
+        let Registration { relay, claim } = registration.read(&saved)?;
         let mut config = Config::new(relay, local);
-        // The saved token is the saved relay's, and goes to no other.
-        let saved_token = saved.token.filter(|_| is_saved_relay);
-        config.token = self.relay.token(saved_token.as_deref())?;
+        config.token = self.relay.token(&config.relay, &saved)?;
         config.rules = self.rules.read()?;
         config.authorities = self.relay.authorities()?;
         config.dialect = self.dialect.read(&claim)?;
@@ -181,6 +174,11 @@ impl TunnelArgs {
         self.limits.apply(&mut config)?;
         Ok(config)
     }
+}
+
+/// A variable of the environment.
+fn variable(name: &str) -> Option<String> {
+    env::var(name).ok()
 }
 
 #[cfg(test)]

@@ -94,9 +94,8 @@ async fn tunnel(args: &TunnelArgs) -> ExitCode {
         (Err(error), _) => return fail(&error, USAGE),
         (_, Err(error)) => return fail(&error.into(), FAILED),
     };
-    let relay = &config.relay;
-    if config.token.is_some() && !relay.is_secure() && !relay.is_loopback() {
-        tracing::warn!("the token goes to {relay} in the clear, for everybody on the way to read");
+    if let Some(warning) = cli::token_warning(&config.relay, config.token.as_ref()) {
+        tracing::warn!("{warning}");
     }
     let console = Console::start();
     let print = console.lines();

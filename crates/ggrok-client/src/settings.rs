@@ -44,6 +44,12 @@ impl Settings {
         Ok(settings)
     }
 
+    /// The saved token, where this is the saved relay: it goes to no other.
+    pub(crate) fn token_for(&self, relay: &RelayAddress) -> Option<&str> {
+        let saved: RelayAddress = self.server.as_deref()?.parse().ok()?;
+        self.token.as_deref().filter(|_| saved.is_same(relay))
+    }
+
     /// Sets the relay, or none, and forgets the token of another. Returns whether there was one.
     pub(crate) fn set_server(&mut self, server: Option<String>) -> bool {
         let is_same = is_same_relay(self.server.as_deref(), server.as_deref());
@@ -94,8 +100,7 @@ impl Settings {
 
 fn is_same_relay(one: Option<&str>, other: Option<&str>) -> bool {
     let address = |server: Option<&str>| server?.parse::<RelayAddress>().ok();
-    let one = address(one);
-    one.is_some() && one == address(other)
+    matches!((address(one), address(other)), (Some(one), Some(other)) if one.is_same(&other))
 }
 
 #[cfg(unix)]
@@ -156,6 +161,7 @@ mod tests {
         for (old, new, is_forgotten) in [
             ("a.example", Some("a.example"), false),
             ("a.example", Some("https://A.example/"), false),
+            ("a.example", Some("a.example:443"), false),
             ("a.example", Some("b.example"), true),
             ("a.example", Some("ws://a.example"), true),
             ("a.example", Some("a.example:8443"), true),
@@ -177,6 +183,36 @@ mod tests {
         };
         assert!(unbound.set_server(Some("a.example".to_owned())));
         assert!(unbound.token.is_none());
+    }
+
+    #[test]
+    fn gives_the_token_to_its_relay_alone_however_it_is_spelled() {
+        for (saved, relay, is_given) in [
+            ("a.example", "a.example", true),
+            ("a.example", "https://A.example/", true),
+            ("https://a.example/", "wss://a.example:443", true),
+            ("ws://a.example", "http://a.example", true),
+            ("a.example", "ws://a.example", false),
+            ("wss://a.example", "http://a.example:443", false),
+            ("ws://a.example", "a.example", false),
+            ("a.example", "a.example:8443", false),
+            ("a.example", "b.example", false),
+            ("localhost:1", "wss://localhost:1", false),
+            ("damaged / ", "a.example", false),
+        ] {
+            let saved = Settings {
+                server: Some(saved.to_owned()),
+                token: Some("s3cret".to_owned()),
+            };
+            let given = saved.token_for(&relay.parse().unwrap());
+            let expected = is_given.then_some("s3cret");
+            assert_eq!(given, expected, "{:?} {relay}", saved.server);
+        }
+        let unbound = Settings {
+            server: None,
+            token: Some("s3cret".to_owned()),
+        };
+        assert_eq!(unbound.token_for(&"a.example".parse().unwrap()), None);
     }
 
     #[test]

@@ -8,7 +8,8 @@ use clap::Args;
 use clap::builder::FalseyValueParser;
 use ggrok_client::{Claim, HostName, Mirror, MirrorName, RelayAddress, RemoteAddress};
 
-use super::relay_address;
+use super::relay::relay;
+use crate::settings::Settings;
 
 /// Where to register, and what for. The environment stands in for flags that are not given, but for
 /// none that would contradict those that are: so clap does not read it.
@@ -41,8 +42,6 @@ pub(super) struct RegistrationArgs {
 /// Where to register, and what for.
 pub(super) struct Registration {
     pub(super) relay: RelayAddress,
-    /// Whether the saved token is for this relay.
-    pub(super) is_saved_relay: bool,
     pub(super) claim: Claim,
 }
 
@@ -63,37 +62,29 @@ impl RegistrationArgs {
         if self.remote.is_none() {
             self.server = or(self.server, "GGROK_SERVER", &variable)?;
         }
-        if self.host.is_none() {
+        if self.remote.is_none() {
+            (self.name, self.host) = name_or_host(self.name, self.host, &variable)?;
+        } else {
             self.name = or(self.name, "GGROK_NAME", &variable)?;
-        }
-        if self.name.is_none() && self.remote.is_none() {
-            self.host = or(self.host, "GGROK_HOST", &variable)?;
         }
         Ok(self)
     }
 
     /// Puts the flags and the saved relay together.
-    pub(super) fn read(&self, saved: Option<String>) -> anyhow::Result<Registration> {
+    pub(super) fn read(&self, saved: &Settings) -> anyhow::Result<Registration> {
         if let Some(remote) = &self.remote {
             let Some(name) = &self.name else {
                 bail!("which mirror? Give it a name with --name NAME");
             };
-            let saved = saved.and_then(|saved| saved.parse().ok());
             let mut mirror = remote.mirror(name.clone());
             mirror.public = self.public;
             return Ok(Registration {
-                is_saved_relay: saved.as_ref() == Some(&remote.relay),
                 relay: remote.relay.clone(),
                 claim: Claim::Mirror(mirror),
             });
         }
-        let is_saved_relay = self.server.is_none() || self.server == saved;
-        let Some(server) = self.server.clone().or(saved) else {
-            bail!("which relay? Give it with --server HOST, or save it: ggrok-client login HOST");
-        };
         Ok(Registration {
-            relay: relay_address(&server)?,
-            is_saved_relay,
+            relay: relay(self.server.as_deref(), saved)?,
             claim: self.claim(),
         })
     }
@@ -108,8 +99,25 @@ impl RegistrationArgs {
     }
 }
 
+/// The name or the host that flags say, or else the variable of one that no flag contradicts.
+pub(super) fn name_or_host(
+    name: Option<MirrorName>,
+    host: Option<HostName>,
+    variable: impl Fn(&str) -> Option<String>,
+) -> anyhow::Result<(Option<MirrorName>, Option<HostName>)> {
+    let name = match host {
+        None => or(name, "GGROK_NAME", &variable)?,
+        Some(_) => name,
+    };
+    let host = match name {
+        None => or(host, "GGROK_HOST", &variable)?,
+        Some(_) => host,
+    };
+    Ok((name, host))
+}
+
 /// What a flag says, or else a variable. One that is empty is none.
-fn or<T>(
+pub(super) fn or<T>(
     flag: Option<T>,
     name: &str,
     variable: impl Fn(&str) -> Option<String>,
@@ -129,6 +137,7 @@ where
 #[cfg(test)]
 mod tests {
     use super::{Registration, RegistrationArgs};
+    use crate::settings::Settings;
     use clap::Parser;
     use ggrok_client::{Claim, Mirror, RemoteAddress};
 
@@ -144,8 +153,11 @@ mod tests {
     }
 
     fn registration(flags: &str) -> Registration {
-        let saved = Some("saved.example".to_owned());
-        parse(flags).unwrap().read(saved).unwrap()
+        let saved = Settings {
+            server: Some("saved.example".to_owned()),
+            token: None,
+        };
+        parse(flags).unwrap().read(&saved).unwrap()
     }
 
     fn remote(url: &str, public: bool) -> Claim {
@@ -179,29 +191,6 @@ mod tests {
             let registration = registration(flags);
             assert_eq!(registration.relay.to_string(), relay, "{flags}");
             assert_eq!(registration.claim, claim, "{flags}");
-        }
-    }
-
-    #[test]
-    fn gives_the_saved_token_to_the_saved_relay_alone() {
-        for (flags, is_saved_relay) in [
-            ("--name blog", true),
-            ("--server saved.example --name blog", true),
-            ("--server other.example", false),
-            ("--remote wss://saved.example/mirror --name blog", true),
-            ("--remote https://saved.example/other --name blog", true),
-            ("--remote wss://other.example/mirror --name blog", false),
-            (
-                "--remote wss://saved.example:8443/mirror --name blog",
-                false,
-            ),
-            ("--remote ws://saved.example/mirror --name blog", false),
-        ] {
-            assert_eq!(
-                registration(flags).is_saved_relay,
-                is_saved_relay,
-                "{flags}"
-            );
         }
     }
 
@@ -250,11 +239,13 @@ mod tests {
             ("--host b.example", "wss://env.example", other),
         ] {
             let flags = parse(flags).unwrap().or_environment(environment).unwrap();
-            let registration = flags.read(None).unwrap();
+            let registration = flags.read(&Settings::default()).unwrap();
             assert_eq!(registration.relay.to_string(), relay);
             assert_eq!(registration.claim, claim);
         }
-        let lonely = parse("--remote a.example/m").unwrap().read(None);
+        let lonely = parse("--remote a.example/m")
+            .unwrap()
+            .read(&Settings::default());
         assert!(lonely.err().unwrap().to_string().contains("--name"));
         let bad = parse("--public")
             .unwrap()

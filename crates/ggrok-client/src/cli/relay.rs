@@ -9,6 +9,8 @@ use ggrok_client::{RelayAddress, Token};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
+use crate::settings::Settings;
+
 /// What makes the relay and the client trust each other.
 #[derive(Args)]
 #[command(next_help_heading = "Relay")]
@@ -29,9 +31,14 @@ pub(super) struct RelayArgs {
 }
 
 impl RelayArgs {
-    /// The token that was given, or else the saved one.
-    pub(super) fn token(&self, saved: Option<&str>) -> anyhow::Result<Option<Token>> {
-        checked_token(self.token.as_deref().or(saved))
+    /// The token for this relay: the one that was given, or else the saved one, where it is this relay's.
+    pub(super) fn token(
+        &self,
+        relay: &RelayAddress,
+        saved: &Settings,
+    ) -> anyhow::Result<Option<Token>> {
+        let given = self.token.as_deref();
+        checked_token(given.or_else(|| saved.token_for(relay)))
     }
 
     /// The certificate authorities to trust besides the system's.
@@ -61,8 +68,44 @@ fn checked_token(token: Option<&str>) -> anyhow::Result<Option<Token>> {
     Ok(token.and_then(Token::new))
 }
 
+/// The relay that was given, or else the saved one.
+pub(super) fn relay(given: Option<&str>, saved: &Settings) -> anyhow::Result<RelayAddress> {
+    let Some(server) = given.or(saved.server.as_deref()) else {
+        bail!("which relay? Give it with --server HOST, or save it: ggrok-client login HOST");
+    };
+    relay_address(server)
+}
+
+/// What a person is told whose token goes to this relay; nothing where nobody else can read it.
+pub(crate) fn token_warning(relay: &RelayAddress, token: Option<&Token>) -> Option<String> {
+    let is_in_the_clear = token.is_some() && !relay.is_secure() && !relay.is_loopback();
+    is_in_the_clear.then(|| {
+        format!("the token goes to {relay} in the clear, for everybody on the way to read")
+    })
+}
+
 /// Reads the address of a relay.
 pub(crate) fn relay_address(server: &str) -> anyhow::Result<RelayAddress> {
     let address = server.parse();
     address.with_context(|| format!("{server:?} is no address of a relay"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Token, token_warning};
+
+    #[test]
+    fn warns_where_others_can_read_the_token() {
+        let token = Token::new("s3cret");
+        for (relay, token, warns) in [
+            ("ws://a.example", token.as_ref(), true),
+            ("ws://a.example", None, false),
+            ("a.example", token.as_ref(), false),
+            ("localhost:1", token.as_ref(), false),
+        ] {
+            let warning = token_warning(&relay.parse().unwrap(), token);
+            assert_eq!(warning.is_some(), warns, "{relay} {warning:?}");
+            assert!(!warning.unwrap_or_default().contains("s3cret"));
+        }
+    }
 }

@@ -7,7 +7,9 @@ use clap::builder::FalseyValueParser;
 use clap::{Args, Subcommand};
 use ggrok_client::{HostName, MirrorName, NewShare, PathPrefix, Shared, Shares};
 
-use super::relay::{RelayArgs, relay_address};
+use super::registration::{name_or_host, or};
+use super::relay::{RelayArgs, relay, token_warning};
+use super::variable;
 use crate::settings::Settings;
 
 /// What is done with links.
@@ -37,14 +39,9 @@ pub(crate) enum ShareAction {
 /// A relay, and whose links they are.
 #[derive(Args)]
 pub(crate) struct OwnerArgs {
-    /// The relay, where it is not the saved one
-    #[arg(
-        long,
-        short,
-        env = "GGROK_SERVER",
-        value_name = "HOST",
-        help_heading = "Relay"
-    )]
+    /// The relay, where it is not the saved one [env: GGROK_SERVER=]
+    // Not by clap, which would take an empty variable for a relay.
+    #[arg(long, short, value_name = "HOST", help_heading = "Relay")]
     server: Option<String>,
     /// Print JSON
     #[arg(long, env = "GGROK_JSON", value_parser = FalseyValueParser::new())]
@@ -56,11 +53,11 @@ pub(crate) struct OwnerArgs {
 /// What a new link opens.
 #[derive(Args)]
 pub(crate) struct NewShareArgs {
-    /// The name whose visitors it lets in, in place of those of the relay's host
-    #[arg(long, env = "GGROK_NAME")]
+    /// The name whose visitors it lets in, in place of those of the relay's host [env: GGROK_NAME=]
+    #[arg(long)]
     name: Option<MirrorName>,
-    /// Another host that points at the relay, whose visitors it lets in
-    #[arg(long, env = "GGROK_HOST", conflicts_with = "name")]
+    /// Another host that points at the relay, whose visitors it lets in [env: GGROK_HOST=]
+    #[arg(long, conflicts_with = "name")]
     host: Option<HostName>,
     /// How long it lets visitors in, like 2h; at most 30days
     #[arg(long = "for", value_parser = humantime::parse_duration, default_value = "1day", value_name = "TIME")]
@@ -78,19 +75,12 @@ pub(crate) struct NewShareArgs {
 impl OwnerArgs {
     pub(crate) fn shares(&self) -> anyhow::Result<Shares> {
         let saved = Settings::load()?;
-        let is_saved_relay = self.server.is_none() || self.server == saved.server;
-        let Some(server) = self.server.clone().or(saved.server) else {
-            bail!("which relay? Give it with --server HOST, or save it: ggrok-client login HOST");
-        };
-        // The saved token is the saved relay's, and goes to no other.
-        let saved_token = saved.token.filter(|_| is_saved_relay);
-        let token = self.relay.token(saved_token.as_deref())?;
+        let server = or(self.server.clone(), "GGROK_SERVER", variable)?;
+        let relay = relay(server.as_deref(), &saved)?;
+        let token = self.relay.token(&relay, &saved)?;
         let authorities = self.relay.authorities()?;
-        let relay = relay_address(&server)?;
-        if token.is_some() && !relay.is_secure() && !relay.is_loopback() {
-            eprintln!(
-                "ggrok-client: the token goes to {relay} in the clear, for everybody on the way to read"
-            );
+        if let Some(warning) = token_warning(&relay, token.as_ref()) {
+            eprintln!("ggrok-client: {warning}");
         }
         Ok(Shares::new(relay, token, authorities)?)
     }
@@ -102,9 +92,9 @@ impl NewShareArgs {
             bail!("--for is at least 1s: a shorter link would let nobody in");
         }
         let path = self.path.as_deref().filter(|path| *path != "/");
-        let of = match (&self.name, &self.host) {
-            (Some(name), _) => Shared::Name(name.clone()),
-            (None, Some(host)) => Shared::Host(host.clone()),
+        let of = match name_or_host(self.name.clone(), self.host.clone(), variable)? {
+            (Some(name), _) => Shared::Name(name),
+            (None, Some(host)) => Shared::Host(host),
             (None, None) => Shared::OwnHost,
         };
         Ok(NewShare {
