@@ -192,7 +192,11 @@ async fn lets_a_new_client_take_over_and_ends_the_calls_of_the_old_one() {
     assert_eq!(fields(&answer, "x-ggrok-error"), ["tunnel-closed"]);
     assert_eq!(streaming.rest().await, b"");
     assert_eq!(local.rest().await, b"");
-    assert!(matches!(old.client.ended().await, Err(RunError::Replaced)));
+    let Err(error @ RunError::Replaced) = old.client.ended().await else {
+        panic!("it was not replaced");
+    };
+    let says = error.to_string();
+    assert!(says.contains("--name or --host"), "{says}");
     assert_eq!(
         crate::support::get(old.relay.address, "/").await.text(),
         "hi"

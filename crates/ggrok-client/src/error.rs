@@ -14,7 +14,10 @@ pub enum RunError {
     #[error(transparent)]
     Connect(#[from] ConnectError),
     /// Another client took over the host or name; fighting back would help neither.
-    #[error("another client has taken over this address; this one ends")]
+    #[error(
+        "another client has taken over this address; this one ends (to run both, start one of them \
+         with --name or --host)"
+    )]
     Replaced,
     /// The owner of the address closed the tunnel at the relay.
     #[error("the owner of this address has closed it at the relay")]
