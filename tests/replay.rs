@@ -2,7 +2,7 @@
 //! dialect.
 
 use bytes::Bytes;
-use ggrok_client::{Dialect, Event};
+use ggrok_client::{Dialect, Event, LocalAddress};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -233,6 +233,7 @@ async fn tells_the_visitor_that_the_local_server_is_down() {
         (answer.status(), answer.error()),
         (502, Some("local-unreachable"))
     );
+    assert!(answer.text().contains("not running"), "{}", answer.text());
     let Event::Answered { status, error, .. } = client.answered().await else {
         unreachable!()
     };
@@ -240,6 +241,25 @@ async fn tells_the_visitor_that_the_local_server_is_down() {
     assert!(error.unwrap().contains("refused"));
     // The client goes on: it is asked once more.
     assert_eq!(get(relay.address, "/").await.status(), 502);
+}
+
+#[tokio::test]
+async fn says_of_a_local_server_that_it_cannot_reach_no_more_than_that() {
+    let relay = Relay::start().await;
+    let origin = Origin::start(ok).await;
+    let mut settings = config(&relay, &origin);
+    // A broadcast has no connections, so nothing is asked of the network.
+    let nowhere: LocalAddress = "http://255.255.255.255:9".parse().unwrap();
+    settings.upstream = nowhere.into();
+    let _client = Client::ready(settings).await;
+    let answer = get(relay.address, "/").await;
+    assert_eq!(
+        (answer.status(), answer.error()),
+        (502, Some("local-unreachable"))
+    );
+    let text = answer.text();
+    assert!(text.contains("cannot reach the address"), "{text}");
+    assert!(!text.contains("not running"), "{text}");
 }
 
 #[tokio::test]
@@ -322,7 +342,7 @@ async fn finds_a_local_server_on_either_loopback() {
         let origin = Origin::serve(listener, ok);
         let relay = Relay::start().await;
         let mut settings = config(&relay, &origin);
-        let local = ggrok_client::LocalAddress::port(origin.address.port());
+        let local = LocalAddress::port(origin.address.port());
         settings.upstream = local.into();
         let _client = Client::ready(settings).await;
         assert_eq!(get(relay.address, "/").await.status(), 200, "{loopback}");

@@ -73,18 +73,19 @@ impl From<LocalService> for Upstream {
 }
 
 async fn dial(address: &LocalAddress) -> io::Result<TcpStream> {
-    let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
+    let mut first = None;
     for candidate in address.candidates() {
         match timeout(CONNECT, TcpStream::connect(candidate)).await {
             Ok(Ok(stream)) => {
                 stream.set_nodelay(true)?;
                 return Ok(stream);
             }
-            Ok(Err(error)) => last = error,
-            Err(_) => last = io::ErrorKind::TimedOut.into(),
-        }
+            // Where the second is ::1, the machine may have no IPv6, and that says nothing of the app.
+            Ok(Err(error)) => first.get_or_insert(error),
+            Err(_) => first.get_or_insert_with(|| io::ErrorKind::TimedOut.into()),
+        };
     }
-    Err(last)
+    Err(first.unwrap_or_else(|| io::ErrorKind::AddrNotAvailable.into()))
 }
 
 /// How long the local server may take to accept a connection.

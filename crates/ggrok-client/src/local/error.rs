@@ -9,7 +9,7 @@ use http::StatusCode;
 /// Why the local server gave no response.
 #[derive(Debug)]
 pub(crate) enum LocalError {
-    /// Nothing accepts connections at its address.
+    /// No connection to its address.
     Unreachable(io::Error),
     /// Its response did not start in time.
     TimedOut,
@@ -23,12 +23,12 @@ pub(crate) enum LocalError {
 
 impl LocalError {
     /// What the visitor is told.
-    pub(crate) const fn refusal(&self) -> Refusal {
+    pub(crate) fn refusal(&self) -> Refusal {
         let (status, code, text) = match self {
-            Self::Unreachable(_) => (
+            Self::Unreachable(error) => (
                 StatusCode::BAD_GATEWAY,
                 "local-unreachable",
-                "The ggrok client is connected, but the app behind it is not running.",
+                unreachable(error.kind()),
             ),
             Self::TimedOut => (
                 StatusCode::GATEWAY_TIMEOUT,
@@ -50,6 +50,22 @@ impl LocalError {
     }
 }
 
+/// What is known of an app that cannot be connected to. An app on another machine may run.
+const fn unreachable(kind: io::ErrorKind) -> &'static str {
+    match kind {
+        io::ErrorKind::ConnectionRefused => {
+            "The ggrok client is connected, but the app behind it is not running."
+        }
+        io::ErrorKind::TimedOut => {
+            "The ggrok client is connected, but nothing answers at the address of the app behind it."
+        }
+        _ => {
+            "The ggrok client is connected, but cannot reach the address of the app behind it. The \
+             client's own output says why."
+        }
+    }
+}
+
 impl fmt::Display for LocalError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -58,6 +74,33 @@ impl fmt::Display for LocalError {
             Self::Broken(error) => write!(f, "no valid response: {error}"),
             Self::Target(error) => write!(f, "cannot be said in HTTP/2: {error}"),
             Self::Invalid(why) => write!(f, "no valid response: {why}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::LocalError;
+    use std::io::{Error, ErrorKind};
+
+    #[test]
+    fn says_no_more_than_is_known_of_an_app_that_is_not_reached() {
+        for (error, says) in [
+            (ErrorKind::ConnectionRefused.into(), "is not running."),
+            (ErrorKind::TimedOut.into(), "nothing answers at the address"),
+            (
+                ErrorKind::HostUnreachable.into(),
+                "cannot reach the address",
+            ),
+            // So a look-up fails.
+            (
+                Error::other("failed to look up"),
+                "cannot reach the address",
+            ),
+        ] {
+            let refusal = LocalError::Unreachable(error).refusal();
+            assert_eq!(refusal.code, "local-unreachable");
+            assert!(refusal.text.contains(says), "{}", refusal.text);
         }
     }
 }
