@@ -327,6 +327,10 @@ async fn the_client_saves_a_relay_and_its_token_for_the_user_alone() {
     let (saved, text) = run_in(home, &["login", &server], "s3cret\n").await;
     assert!(saved && !text.contains("s3cret"), "{text}");
     let path = home.join(".config/ggrok/config.toml");
+    let (_, printed) = run_in(home, &["config", "path"], "").await;
+    assert_eq!(printed.trim(), path.to_str().unwrap());
+    let (_, help) = run_in(home, &["config", "--help"], "").await;
+    assert!(help.contains("GGROK_CONFIG"), "{help}");
     assert_eq!(
         std::fs::metadata(&path).unwrap().permissions().mode() & 0o777,
         0o600

@@ -53,7 +53,7 @@ pub(crate) enum Command {
     },
     /// Make a link that lets visitors in for a while, where --basic-auth or --links-only keep others out
     Share(Box<ShareArgs>),
-    /// Show or change what is saved
+    /// Show or change what is saved, in the file that `config path` prints [env: GGROK_CONFIG=]
     Config {
         #[command(subcommand)]
         action: Option<ConfigAction>,
@@ -65,7 +65,7 @@ pub(crate) enum Command {
 pub(crate) enum ConfigAction {
     /// Show what is saved, without the token
     Show,
-    /// Print the path of the file
+    /// Print the path of the file, which is the one that GGROK_CONFIG names where that is set
     Path,
     /// Save a value
     Set {
