@@ -5,24 +5,32 @@ use http::{Request, Response};
 
 use super::call::CallId;
 use super::frame::Frame;
-use super::head::{self, Asks};
+use super::head::{self, Asks, Known};
 use crate::bench::Operation;
 
 /// Writing and reading heads.
-pub(crate) fn heads(request: &Request<Bytes>, response: &Response<Bytes>) -> [Operation; 4] {
+pub(crate) fn heads(request: &Request<Bytes>, response: &Response<Bytes>) -> [Operation; 6] {
     let (asked, _) = request.clone().into_parts();
     let (answered, _) = response.clone().into_parts();
     let write_request = move || head::encode_request(&asked, &Asks::default());
     let write_response = move || head::encode_response(&answered, None);
     let (request, response) = (write_request(), write_response());
+    let (next_request, next_response) = (request.clone(), response.clone());
+    let [mut requests, mut responses] = [Known::default(), Known::default()];
     [
         Operation::new("v2: encode request head", write_request),
-        Operation::new("v2: decode request head", move || {
-            head::decode_request(&head::own(&request)).expect("ours")
+        Operation::new("v2: decode request head, the first", move || {
+            head::decode_request(&head::own(&request), &mut Known::default()).expect("ours")
+        }),
+        Operation::new("v2: decode request head, like one before", move || {
+            head::decode_request(&head::own(&next_request), &mut requests).expect("ours")
         }),
         Operation::new("v2: encode response head", write_response),
-        Operation::new("v2: decode response head", move || {
-            head::decode_response(&response).expect("ours")
+        Operation::new("v2: decode response head, the first", move || {
+            head::decode_response(&response, &mut Known::default()).expect("ours")
+        }),
+        Operation::new("v2: decode response head, like one before", move || {
+            head::decode_response(&next_response, &mut responses).expect("ours")
         }),
     ]
 }

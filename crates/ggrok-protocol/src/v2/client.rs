@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, watch};
 use super::body::Incoming;
 use super::call::{Call, Over};
 use super::frame::Frame;
-use super::head::{self, Asks};
+use super::head::{self, Asks, Known};
 use super::send::{Rest, Unsent};
 use super::session::{Session, Shared};
 use super::window::INITIAL;
@@ -114,7 +114,7 @@ impl Drop for Answer {
 
 impl Answer {
     fn request(&self) -> Result<Request<TunnelBody>, DecodeError> {
-        let (request, asks) = request(&self.head)?;
+        let (request, asks) = request(&self.head, &mut self.shared.known())?;
         let promised = asks.expect.then_some(INITIAL);
         let outbox = self.shared.outbox.clone();
         let call = Arc::clone(&self.call);
@@ -132,7 +132,8 @@ impl Answer {
 
     /// The request's head once more.
     pub(crate) fn head(&self) -> Request<()> {
-        let (request, _) = request(&self.head).expect("it was read before");
+        let read = request(&self.head, &mut self.shared.known());
+        let (request, _) = read.expect("it was read before");
         request
     }
 
@@ -212,8 +213,8 @@ impl Answer {
 }
 
 /// Reads a request's head as the local server is to have it.
-fn request(head: &Bytes) -> Result<(Request<()>, Asks), DecodeError> {
-    let (mut request, asks) = head::decode_request(head)?;
+fn request(head: &Bytes, known: &mut Known) -> Result<(Request<()>, Asks), DecodeError> {
+    let (mut request, asks) = head::decode_request(head, known)?;
     let headers = request.headers_mut();
     remove_hop_by_hop(headers);
     if let Some(protocol) = &asks.upgrade {

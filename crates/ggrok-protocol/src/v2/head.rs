@@ -4,6 +4,7 @@
 //! that a value of any bytes is carried without loss and plain ASCII reads as it is.
 
 mod json;
+mod known;
 
 use std::borrow::Cow;
 
@@ -13,6 +14,7 @@ use http::uri::PathAndQuery;
 use http::{Method, Request, Response, StatusCode, Uri, request, response};
 use serde::de::IgnoredAny;
 
+pub(crate) use self::known::Known;
 use crate::DecodeError;
 use crate::json::put_text;
 use crate::trailers::remove_forbidden;
@@ -46,14 +48,17 @@ pub(crate) fn encode_request(head: &request::Parts, asks: &Asks) -> Bytes {
 
 /// Reads a request's head. Its target has no scheme and no authority, whatever was sent.
 ///
-/// Its fields are slices of the message: see [`own`].
-pub(crate) fn decode_request(message: &Bytes) -> Result<(Request<()>, Asks), DecodeError> {
+/// Its fields are slices of the message, or of one that is known: see [`own`].
+pub(crate) fn decode_request(
+    message: &Bytes,
+    known: &mut Known,
+) -> Result<(Request<()>, Asks), DecodeError> {
     let (mut method, mut target, mut fields) = (None, None, None);
     let (mut upgrade, mut expect) = (None, None);
     json::members(text(message)?, |name, json| match name {
         "method" => once(&mut method, json.string()?),
         "target" => once(&mut target, json.string()?),
-        "fields" => once(&mut fields, json.fields(message)?),
+        "fields" => once(&mut fields, json.fields_by(message, known)?),
         "upgrade" => once(&mut upgrade, json.value()?),
         "expect" => once(&mut expect, json.value()?),
         _ => json.value().map(|IgnoredAny| ()),
@@ -99,12 +104,13 @@ pub(crate) fn encode_response(head: &response::Parts, upgrade: Option<&HeaderVal
 /// Reads a response's head, and the protocol that it switches to.
 pub(crate) fn decode_response(
     head: &[u8],
+    known: &mut Known,
 ) -> Result<(Response<()>, Option<HeaderValue>), DecodeError> {
     let message = own(head);
     let (mut number, mut fields, mut upgrade) = (None, None, None);
     json::members(text(&message)?, |name, json| match name {
         "status" => once(&mut number, json.value()?),
-        "fields" => once(&mut fields, json.fields(&message)?),
+        "fields" => once(&mut fields, json.fields_by(&message, known)?),
         "upgrade" => once(&mut upgrade, json.value()?),
         _ => json.value().map(|IgnoredAny| ()),
     })?;
@@ -196,15 +202,17 @@ const LIKELY: usize = 1 << 10;
 /// A head that is read and written again says the same.
 #[cfg(any(test, fuzzing))]
 pub(crate) fn reread(data: &[u8]) {
-    if let Ok((request, asks)) = decode_request(&own(data)) {
+    let mut known = Known::default();
+    if let Ok((request, asks)) = decode_request(&own(data), &mut known) {
         let (head, ()) = request.into_parts();
-        let (again, asked) = decode_request(&encode_request(&head, &asks)).expect("we wrote it");
+        let again = decode_request(&encode_request(&head, &asks), &mut known);
+        let (again, asked) = again.expect("we wrote it");
         assert_eq!((again.headers(), again.uri()), (&head.headers, &head.uri));
         assert_eq!((again.method(), asked), (&head.method, asks));
     }
-    if let Ok((response, upgrade)) = decode_response(data) {
+    if let Ok((response, upgrade)) = decode_response(data, &mut known) {
         let (head, ()) = response.into_parts();
-        let again = decode_response(&encode_response(&head, upgrade.as_ref()));
+        let again = decode_response(&encode_response(&head, upgrade.as_ref()), &mut known);
         let (again, upgraded) = again.expect("we wrote it");
         assert_eq!(
             (again.headers(), again.status()),
@@ -221,7 +229,8 @@ pub(crate) fn reread(data: &[u8]) {
 /// A head that is written is read as it was.
 #[cfg(any(test, fuzzing))]
 pub(crate) fn carry(head: &response::Parts) {
-    let (read, upgrade) = decode_response(&encode_response(head, None)).expect("we wrote it");
+    let read = decode_response(&encode_response(head, None), &mut Known::default());
+    let (read, upgrade) = read.expect("we wrote it");
     assert_eq!((read.headers(), upgrade), (&head.headers, None));
 }
 
@@ -234,7 +243,10 @@ mod tests {
 
     #[test]
     fn takes_members_in_any_order_and_each_once() {
-        let read = |head: &str| decode_request(&own(head.as_bytes())).map(|(request, _)| request);
+        let read = |head: &str| {
+            let read = decode_request(&own(head.as_bytes()), &mut Known::default());
+            read.map(|(request, _)| request)
+        };
         let other = r#" { "later" : [{"a":[1]}], "fields":[], "expect":false, "target":"/a\"b","upgrade":null,
             "method":"GET" } "#;
         let request = read(other).unwrap();
@@ -288,7 +300,8 @@ mod tests {
             let (head, ()) = request.into_parts();
             let upgrade = headers.values().next().cloned();
             let asks = Asks { upgrade, expect };
-            let (read, asked) = decode_request(&encode_request(&head, &asks)).unwrap();
+            let envelope = encode_request(&head, &asks);
+            let (read, asked) = decode_request(&envelope, &mut Known::default()).unwrap();
             prop_assert_eq!(read.uri().to_string(), target);
             prop_assert_eq!(read.method().as_str(), method);
             prop_assert_eq!(read.headers(), &headers);
@@ -301,7 +314,8 @@ mod tests {
             *response.status_mut() = StatusCode::from_u16(status).unwrap();
             *response.headers_mut() = headers.clone();
             let (head, ()) = response.into_parts();
-            let (read, upgrade) = decode_response(&encode_response(&head, None)).unwrap();
+            let envelope = encode_response(&head, None);
+            let (read, upgrade) = decode_response(&envelope, &mut Known::default()).unwrap();
             prop_assert_eq!(read.status().as_u16(), status);
             prop_assert_eq!(read.headers(), &headers);
             prop_assert_eq!(upgrade, None);

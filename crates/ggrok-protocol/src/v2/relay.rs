@@ -137,7 +137,7 @@ impl Line {
             head = head => head.map_err(CallError::from)?,
             () = patience => return Err(CallError::TimedOut),
         };
-        let (mut response, upgrade) = head::decode_response(&head)?;
+        let (mut response, upgrade) = head::decode_response(&head, &mut self.shared.known())?;
         remove_hop_by_hop(response.headers_mut());
         if let Some(protocol) = upgrade {
             if !may_upgrade {

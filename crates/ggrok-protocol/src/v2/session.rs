@@ -1,7 +1,7 @@
 //! The keeper of one tunnel's WebSocket, at either end.
 
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -12,7 +12,7 @@ use super::call::{Call, CallId, Over, Violation};
 use super::calls::{Calls, NotTaken};
 use super::client::Arrival;
 use super::frame::Frame;
-use super::head::decode_trailers;
+use super::head::{Known, decode_trailers};
 use super::outbox::{Outbox, Writer};
 use crate::error::ResetCode;
 use crate::pulse::{Beat, Pulse};
@@ -25,6 +25,8 @@ pub(crate) struct Shared {
     pub(crate) calls: Calls,
     pub(crate) outbox: Outbox,
     pub(crate) limits: Limits,
+    /// What is known of the heads that come.
+    known: Mutex<Known>,
 }
 
 impl Shared {
@@ -35,8 +37,14 @@ impl Shared {
             calls,
             outbox,
             limits,
+            known: Mutex::default(),
         };
         (Arc::new(shared), writer)
+    }
+
+    /// What is known of the heads that come, of requests or of responses.
+    pub(crate) fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -117,7 +125,11 @@ impl Reader {
                     return Ok(reason.unwrap_or(Ending::GoingAway));
                 }
                 beat = self.pulse.beat(false) => match beat {
-                    Beat::Ping => self.shared.outbox.ping(),
+                    Beat::Ping => {
+                        self.shared.outbox.ping();
+                        // A tunnel that waits keeps none, and one that works has them again at once.
+                        self.shared.known().forget();
+                    }
                     Beat::Dead => return Err(SessionError::Dead),
                 },
             }

@@ -11,6 +11,7 @@ use http::header::{HeaderMap, HeaderName, HeaderValue, InvalidHeaderName, Invali
 use memchr::memchr2;
 use serde::Deserialize;
 
+use super::Known;
 use crate::DecodeError;
 use crate::headers::MAX_FIELDS;
 
@@ -91,6 +92,11 @@ impl<'a> Reader<'a> {
         Self(text.trim_ascii_start())
     }
 
+    /// What was not read.
+    pub(super) const fn rest(&self) -> &'a str {
+        self.0
+    }
+
     /// Sees that nothing is left.
     pub(super) const fn end(&self) -> Result<(), DecodeError> {
         if self.0.is_empty() {
@@ -98,6 +104,22 @@ impl<'a> Reader<'a> {
         } else {
             Err(DecodeError::Head)
         }
+    }
+
+    /// Reads fields as [`fields`](Self::fields) does, in less time where the list is like a known one.
+    pub(super) fn fields_by(
+        &mut self,
+        message: &Bytes,
+        known: &mut Known,
+    ) -> Result<HeaderMap, DecodeError> {
+        let text = self.0;
+        if let Some((fields, rest)) = known.read(text, message) {
+            self.0 = rest;
+            return Ok(fields);
+        }
+        let fields = self.fields(message)?;
+        known.learn(&text[..text.len() - self.0.len()], message, &fields);
+        Ok(fields)
     }
 
     /// Reads fields. Their values are slices of the message in which this lies.
@@ -222,7 +244,10 @@ fn name_of(text: &str) -> Result<HeaderName, InvalidHeaderName> {
 
 /// The characters of a string as the bytes of a value. A character that is no byte becomes a control
 /// character, which no value may have.
-fn value_of(message: &Bytes, text: Cow<'_, str>) -> Result<HeaderValue, InvalidHeaderValue> {
+pub(super) fn value_of(
+    message: &Bytes,
+    text: Cow<'_, str>,
+) -> Result<HeaderValue, InvalidHeaderValue> {
     match text {
         Cow::Borrowed(text) if text.is_ascii() => {
             HeaderValue::from_maybe_shared(message.slice_ref(text.as_bytes()))
