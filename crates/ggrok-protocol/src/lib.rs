@@ -41,6 +41,7 @@ mod tunnel;
 mod unary;
 mod v2;
 mod wire;
+mod within;
 
 pub use body::TunnelBody;
 pub use dialect::Dialect;

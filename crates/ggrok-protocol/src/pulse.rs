@@ -39,9 +39,10 @@ impl Pulse {
         }
     }
 
-    /// Notes that the peer lives.
-    pub(crate) fn heard(&mut self) {
+    /// Notes that the peer lives, and returns when.
+    pub(crate) fn heard(&mut self) -> Instant {
         self.heard = Instant::now();
+        self.heard
     }
 
     /// Demands an answer to pings from now on.

@@ -9,7 +9,7 @@ use ggrok_protocol::TunnelBody;
 use hyper::client::conn::http1::SendRequest;
 use tokio::sync::Notify;
 use tokio::task::{AbortHandle, yield_now};
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
 /// One connection to the local server. Dropping it closes the connection, unless that has become
 /// another protocol's.
@@ -32,11 +32,18 @@ impl Drop for Connection {
     }
 }
 
-/// Idle connections, the youngest last.
+/// Idle connections. Their age is counted in rounds, so that to take one and to put it back needs no clock.
 #[derive(Debug, Default)]
 pub(super) struct Pool {
-    idle: Mutex<Vec<(Connection, Instant)>>,
+    idle: Mutex<Idle>,
     filled: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Idle {
+    /// The youngest last, each with the round in which it came.
+    connections: Vec<(Connection, u64)>,
+    round: u64,
 }
 
 impl Pool {
@@ -44,10 +51,7 @@ impl Pool {
     /// the local server answered without reading the whole request before, is closed.
     pub(super) async fn take(&self) -> Option<Connection> {
         loop {
-            let (mut connection, since) = self.idle().pop()?;
-            if since.elapsed() >= IDLE {
-                continue;
-            }
+            let (mut connection, _) = self.idle().connections.pop()?;
             if !connection.sender.is_ready() {
                 // Its task may not have had a turn since the last response.
                 yield_now().await;
@@ -61,8 +65,9 @@ impl Pool {
     /// Gives a connection back after a response that was read whole.
     pub(super) fn put(&self, connection: Connection) {
         let mut idle = self.idle();
-        if idle.len() < MOST && !connection.sender.is_closed() {
-            idle.push((connection, Instant::now()));
+        if idle.connections.len() < MOST && !connection.sender.is_closed() {
+            let round = idle.round;
+            idle.connections.push((connection, round));
             self.filled.notify_one();
         }
     }
@@ -71,21 +76,30 @@ impl Pool {
     pub(super) async fn close_idle(&self) -> Infallible {
         loop {
             self.filled.notified().await;
-            while !self.idle().is_empty() {
+            while !self.idle().connections.is_empty() {
                 sleep(ROUND).await;
-                self.idle().retain(|(_, since)| since.elapsed() < IDLE);
+                self.idle().next_round();
             }
         }
     }
 
-    fn idle(&self) -> MutexGuard<'_, Vec<(Connection, Instant)>> {
+    fn idle(&self) -> MutexGuard<'_, Idle> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Node closes idle connections after 5 s, and a request that meets the close is lost. With the
-/// round below no connection is older than 4 s.
-const IDLE: Duration = Duration::from_millis(3500);
+impl Idle {
+    /// Begins a round, and closes what has been idle for too long.
+    fn next_round(&mut self) {
+        self.round += 1;
+        let round = self.round;
+        self.connections.retain(|(_, since)| round - since < ROUNDS);
+    }
+}
+
+/// Node closes idle connections after 5 s, and a request that meets the close is lost. In the last of these
+/// rounds a connection is between 3.5 and 4 s old.
+const ROUNDS: u64 = 8;
 const ROUND: Duration = Duration::from_millis(500);
 
 /// Idle connections that are kept. With fewer than there are calls at a time, each call beyond them would

@@ -138,15 +138,15 @@ impl Call {
         Ok(())
     }
 
-    /// Takes bytes of the body in.
-    pub(crate) fn deliver(&self, body: Bytes, end: bool) -> Result<(), Violation> {
+    /// Takes bytes of the body in, which came at this time.
+    pub(crate) fn deliver(&self, body: Bytes, end: bool, came: Instant) -> Result<(), Violation> {
         let mut state = self.state();
         if state.ended {
             return Err(Violation);
         }
         state.window.receive(body.len())?;
         state.ended = end;
-        state.heard = Some(Instant::now());
+        state.heard = Some(came);
         if !state.deaf && !body.is_empty() {
             state.inbox.push(body);
         }
@@ -242,7 +242,7 @@ impl Call {
         if let Some(body) = state.inbox.pop() {
             // A body that has ended needs no more credit.
             let is_open = !state.ended && state.over.is_none();
-            let credit = state.window.read(body.len()).filter(|_| is_open);
+            let credit = is_open.then(|| state.window.read(body.len())).flatten();
             return Poll::Ready(Ok(Piece::Bytes(body, credit)));
         }
         if let Some(over) = state.over.filter(|_| !state.ended) {

@@ -7,11 +7,11 @@ use bytes::Bytes;
 use futures_util::{Sink, SinkExt};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::yield_now;
-use tokio::time::timeout;
 
 use super::call::CallId;
 use super::frame::Frame;
 use crate::error::ResetCode;
+use crate::within::within;
 use crate::{Ending, Message, SessionError, TransportError};
 
 /// Where frames are put. Clones are the same outbox.
@@ -141,8 +141,8 @@ impl Writer {
                 () = self.control.filled.notified() => None,
                 first = self.queued.recv() => first,
             };
-            let written = timeout(PATIENCE, self.batch(&mut sink, first)).await;
-            if written.map_err(|_| SessionError::Stalled)?? {
+            let written = within(PATIENCE, self.batch(&mut sink, first)).await;
+            if written.ok_or(SessionError::Stalled)?? {
                 return Ok(());
             }
         }

@@ -11,13 +11,14 @@ use http::HeaderMap;
 use http_body::Body;
 use http_body_util::BodyExt;
 use tokio::task::yield_now;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 use super::call::{Call, Over};
 use super::frame::Frame;
 use super::head::encode_trailers;
 use super::outbox::{Outbox, Place, SessionEnded};
 use crate::headers::MAX_FIELDS;
+use crate::within::within;
 
 /// Bytes of one frame of data.
 pub(crate) const CHUNK: usize = 64 << 10;
@@ -212,7 +213,7 @@ async fn unless_quiet<F: Future>(
     let mut since = Instant::now();
     loop {
         let left = idle.map(|idle| idle.saturating_sub(since.elapsed()));
-        match (within(left, &mut frame).await, call.heard()) {
+        match (bounded(left, &mut frame).await, call.heard()) {
             (Some(frame), _) => return Ok(frame),
             (None, Some(heard)) if heard > since => since = heard,
             (None, _) => return Err(Unsent::Quiet),
@@ -222,12 +223,12 @@ async fn unless_quiet<F: Future>(
 
 /// Waits for credit.
 async fn taken<F: Future>(idle: Option<Duration>, credit: F) -> Result<F::Output, Unsent> {
-    within(idle, credit).await.ok_or(Unsent::Untaken)
+    bounded(idle, credit).await.ok_or(Unsent::Untaken)
 }
 
-async fn within<F: Future>(idle: Option<Duration>, future: F) -> Option<F::Output> {
+async fn bounded<F: Future>(idle: Option<Duration>, future: F) -> Option<F::Output> {
     match idle {
-        Some(idle) => timeout(idle, future).await.ok(),
+        Some(idle) => within(idle, future).await,
         None => Some(future.await),
     }
 }

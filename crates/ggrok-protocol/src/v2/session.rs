@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use tokio::sync::{mpsc, watch};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::call::{Call, CallId, Over, Violation};
 use super::calls::{Calls, NotTaken};
@@ -144,10 +144,10 @@ impl Reader {
         let Some(message) = message else {
             return Ok(Some(Ending::GoingAway));
         };
-        self.pulse.heard();
+        let came = self.pulse.heard();
         match message? {
-            Message::Binary(frame) => self.take(frame)?,
-            Message::Parts(frame) => self.take(frame.concat().into())?,
+            Message::Binary(frame) => self.take(frame, came)?,
+            Message::Parts(frame) => self.take(frame.concat().into(), came)?,
             Message::Text(_) => return Err(SessionError::NoFrame),
             Message::Ping | Message::Pong => {}
             Message::Close(ending) => return Ok(Some(ending)),
@@ -155,26 +155,29 @@ impl Reader {
         Ok(None)
     }
 
-    fn take(&self, message: Bytes) -> Result<(), SessionError> {
+    fn take(&self, message: Bytes, came: Instant) -> Result<(), SessionError> {
         let frame = Frame::decode(message).map_err(|_| SessionError::NoFrame)?;
         let Some(frame) = frame else {
             return Ok(());
         };
-        self.apply(frame).map_err(|_| SessionError::Violation)
+        self.apply(frame, came).map_err(|_| SessionError::Violation)
     }
 
     /// Frames of calls that are not live are late, and dropped.
-    fn apply(&self, frame: Frame) -> Result<(), Violation> {
+    fn apply(&self, frame: Frame, came: Instant) -> Result<(), Violation> {
         match frame {
             Frame::Head {
                 call,
                 head,
                 body,
                 end,
-            } => return self.apply_head(call, head, body, end),
+            } => {
+                let deliver = |call: &Call| call.deliver(body, end, came);
+                return self.apply_head(call, head, deliver);
+            }
             Frame::Data { call, body, end } => {
                 if let Some(call) = self.find(call) {
-                    call.deliver(body, end)?;
+                    call.deliver(body, end, came)?;
                 }
             }
             Frame::Trailers { call, fields } => {
@@ -213,10 +216,16 @@ impl Reader {
         self.shared.calls.find(call)
     }
 
-    fn apply_head(&self, id: CallId, head: Bytes, body: Bytes, end: bool) -> Result<(), Violation> {
+    /// Takes a head in, behind what came along with it of the body.
+    fn apply_head(
+        &self,
+        id: CallId,
+        head: Bytes,
+        deliver: impl FnOnce(&Call) -> Result<(), Violation>,
+    ) -> Result<(), Violation> {
         let Some(arrivals) = &self.arrivals else {
             if let Some(call) = self.find(id) {
-                call.deliver(body, end)?;
+                deliver(&call)?;
                 call.deliver_head(head)?;
             }
             return Ok(());
@@ -227,7 +236,7 @@ impl Reader {
             Err(NotTaken::Unwanted) => return Ok(()),
             Err(NotTaken::Full) => return self.reset(id, ResetCode::Refused),
         };
-        call.deliver(body, end)?;
+        deliver(&call)?;
         if arrivals.try_send(Arrival::Call(call, head)).is_err() {
             self.shared.calls.remove(id);
             return self.reset(id, ResetCode::Refused);

@@ -63,8 +63,8 @@ pub(crate) struct Window {
     largest: u32,
     /// Read, and not yet granted anew.
     read: u32,
-    /// When the last credit was granted.
-    granted: Instant,
+    /// When the last credit was granted, or the first byte was read.
+    granted: Option<Instant>,
     budget: Budget,
 }
 
@@ -80,7 +80,7 @@ impl Window {
             size: INITIAL,
             largest: u32::try_from(largest).unwrap_or(u32::MAX),
             read: 0,
-            granted: Instant::now(),
+            granted: None,
             budget: budget.clone(),
         })
     }
@@ -97,11 +97,13 @@ impl Window {
     /// sees it read.
     pub(crate) fn read(&mut self, bytes: usize) -> Option<u32> {
         self.read += u32::try_from(bytes).unwrap_or(u32::MAX);
-        let is_slow = self.granted.elapsed() >= SLOW;
+        let now = Instant::now();
+        let granted = *self.granted.get_or_insert(now);
+        let is_slow = now - granted >= SLOW;
         if self.read < self.size / 2 && !is_slow {
             return None;
         }
-        self.granted = Instant::now();
+        self.granted = Some(now);
         let read = std::mem::take(&mut self.read);
         let credit = self.resized(read, is_slow);
         self.open += credit;
