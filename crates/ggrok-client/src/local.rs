@@ -89,7 +89,7 @@ impl Local {
     /// that name an origin are rewritten, both ways. `again` gives the request's head a second time.
     pub(crate) async fn call(
         &self,
-        mut request: Request<TunnelBody>,
+        mut request: Box<Request<TunnelBody>>,
         dialect: Dialect,
         again: impl Fn() -> Request<()> + Sync,
     ) -> Result<Replied, LocalError> {
@@ -124,7 +124,7 @@ impl Local {
     /// which HTTP/2 has not, is asked for in HTTP/1.1 in any case.
     async fn replay(
         &self,
-        request: Request<TunnelBody>,
+        request: Box<Request<TunnelBody>>,
         dialect: Dialect,
         repeated: &Repeated<'_>,
     ) -> Result<Replied, LocalError> {
@@ -148,7 +148,7 @@ impl Local {
 
     /// Asks for an upgrade, on a connection of its own. The request's body is what the visitor will
     /// send over it.
-    async fn upgrade(&self, request: Request<TunnelBody>) -> Result<Replied, LocalError> {
+    async fn upgrade(&self, request: Box<Request<TunnelBody>>) -> Result<Replied, LocalError> {
         let (mut head, visitor) = request.into_parts();
         // It has no body. A local server that was told of one would read it out of the next request
         // on this connection.
@@ -183,13 +183,13 @@ impl Local {
 
     fn send(
         &self,
-        request: Request<TunnelBody>,
+        request: Box<Request<TunnelBody>>,
         repeated: &Repeated<'_>,
     ) -> impl Future<Output = Result<Response<LocalBody>, LocalError>> {
         let Some(connections) = &self.http2 else {
             return Either::Left(self.send_http1(request, repeated));
         };
-        let sent = connections.send(request, &self.upstream, repeated);
+        let sent = connections.send(*request, &self.upstream, repeated);
         Either::Right(
             Box::pin(sent)
                 .map_ok(|(response, place)| response.map(|body| LocalBody::shared(body, place))),
@@ -201,22 +201,22 @@ impl Local {
     /// does no harm (RFC 9110, section 9.2.2).
     async fn send_http1(
         &self,
-        mut request: Request<TunnelBody>,
+        mut request: Box<Request<TunnelBody>>,
         repeated: &Repeated<'_>,
     ) -> Result<Response<LocalBody>, LocalError> {
         frame(&mut request);
         if let Some(mut connection) = self.pool.take().await {
             let may_repeat = request.body().is_end_stream() && is_idempotent(&request);
-            match connection.sender.try_send_request(request).await {
+            match connection.sender.try_send_request(*request).await {
                 Ok(response) => return self.pooled(response, connection),
                 // What cannot be parsed is an answer all the same.
                 Err(failed) if failed.error().is_parse() => {
                     return Err(LocalError::Broken(failed.into_error()));
                 }
                 Err(mut failed) => match failed.take_message() {
-                    Some(unsent) => request = unsent,
+                    Some(unsent) => request = Box::new(unsent),
                     None if may_repeat => {
-                        request = repeated();
+                        request = Box::new(repeated());
                         frame(&mut request);
                     }
                     None => return Err(LocalError::Broken(failed.into_error())),
@@ -224,7 +224,7 @@ impl Local {
             }
         }
         let mut connection = Box::pin(self.connect()).await?;
-        let sent = connection.sender.send_request(request).await;
+        let sent = connection.sender.send_request(*request).await;
         self.pooled(sent.map_err(LocalError::Broken)?, connection)
     }
 

@@ -159,10 +159,6 @@ enum Source {
 
 /// What comes in at the client.
 #[derive(Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "nearly all are calls, and are moved once"
-)]
 pub enum Arrival {
     /// A call that wants to be answered.
     Call(IncomingCall),
@@ -201,8 +197,9 @@ impl Incoming {
 #[derive(Debug)]
 pub struct IncomingCall {
     /// The request, with its target as the visitor sent it and without hop-by-hop fields. Where
-    /// the visitor asks for an upgrade it has `Connection: upgrade` and an Upgrade field.
-    pub request: Request<TunnelBody>,
+    /// the visitor asks for an upgrade it has `Connection: upgrade` and an Upgrade field. It is in a
+    /// box, since it is handed on several times before it is sent.
+    pub request: Box<Request<TunnelBody>>,
     /// Where its response goes.
     pub responder: Responder,
 }

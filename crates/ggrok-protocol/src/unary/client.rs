@@ -239,7 +239,7 @@ impl Desk {
             limits: self.limits,
         };
         let call = IncomingCall {
-            request: head.map(|()| TunnelBody::whole(body, None)),
+            request: Box::new(head.map(|()| TunnelBody::whole(body, None))),
             responder: Responder::unary(turn),
         };
         // Where nobody takes calls any more, this one is told so, and the session ends behind it.

@@ -64,7 +64,7 @@ impl Drop for Arrivals {
 }
 
 /// A request with its answer to give, or a GoAway.
-pub(crate) type Next = Option<(Request<TunnelBody>, Answer)>;
+pub(crate) type Next = Option<(Box<Request<TunnelBody>>, Answer)>;
 
 impl Arrivals {
     /// Tells the relay to make no new calls. Those that it made before it hears that still come.
@@ -113,7 +113,7 @@ impl Drop for Answer {
 }
 
 impl Answer {
-    fn request(&self) -> Result<Request<TunnelBody>, DecodeError> {
+    fn request(&self) -> Result<Box<Request<TunnelBody>>, DecodeError> {
         let (request, asks) = request(&self.head, &mut self.shared.known())?;
         let promised = asks.expect.then_some(INITIAL);
         let outbox = self.shared.outbox.clone();
@@ -127,7 +127,7 @@ impl Answer {
                 actual: 0,
             });
         }
-        Ok(request.map(|()| TunnelBody::request(body)))
+        Ok(Box::new(request.map(|()| TunnelBody::request(body))))
     }
 
     /// The request's head once more.

@@ -108,7 +108,9 @@ fn pairs(text: &str, fields: &HeaderMap) -> Option<Vec<Pair>> {
         let mut json = Reader::new(rest);
         json.string().ok()?;
         let is_last = pairs.len() + 1 == fields.len();
-        rest = json.rest().strip_prefix(if is_last { "]]" } else { "]," })?;
+        rest = json
+            .rest()
+            .strip_prefix(if is_last { "]]" } else { "]," })?;
         let end = text.len() - rest.len();
         pairs.push(Pair { value, end });
     }
@@ -118,7 +120,8 @@ fn pairs(text: &str, fields: &HeaderMap) -> Option<Vec<Pair>> {
 /// What is behind a pair's name, where that is the next, written as our own writer does it.
 fn value_behind<'a>(name: &HeaderName, text: &'a str) -> Option<&'a str> {
     let text = text.strip_prefix("[\"")?.strip_prefix(name.as_str())?;
-    text.strip_prefix("\",").filter(|text| text.starts_with('"'))
+    text.strip_prefix("\",")
+        .filter(|text| text.starts_with('"'))
 }
 
 /// Lists that are kept: documents, what they load, and what their scripts ask for have different ones.
@@ -209,7 +212,11 @@ mod tests {
     fn gives_each_of_several_values_its_place() {
         let mut known = Known::default();
         let cookies = |[first, second]: [&'static str; 2]| {
-            text(&map(&[("set-cookie", first), ("set-cookie", second), ("a", "b")]))
+            text(&map(&[
+                ("set-cookie", first),
+                ("set-cookie", second),
+                ("a", "b"),
+            ]))
         };
         learn(&mut known, &cookies(["a=1", "b=1"]));
         assert!(is_known(&mut known, &cookies(["a=2", "b=1"])));
@@ -251,7 +258,10 @@ mod tests {
         }
         assert!(is_known(&mut known, &lists[0]));
         learn(&mut known, &lists[LISTS]);
-        let kept: Vec<bool> = lists.iter().map(|list| is_known(&mut known, list)).collect();
+        let kept: Vec<bool> = lists
+            .iter()
+            .map(|list| is_known(&mut known, list))
+            .collect();
         assert_eq!(kept, [true, false, true, true, true]);
         known.forget();
         assert!(!is_known(&mut known, &lists[0]));
