@@ -17,18 +17,40 @@ use tokio::time::{self, sleep};
 /// What is known of the pauses of one connection. Clones know the same.
 ///
 /// It is hyper's timer, since hyper asks for a time-out when it begins to wait for a request's head, and
-/// for no other reason in HTTP/1.
+/// for no other reason in HTTP/1. Its clock stands still: nearly all heads come before anybody looks at a
+/// real one.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Pause(Arc<Noted>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Noted {
-    /// Until when a request's head has to have come; nothing while a request is answered.
-    due: Mutex<Option<Instant>>,
+    /// What hyper takes for now.
+    still: Instant,
+    /// When a request's head has to have come; nothing while a request is answered.
+    due: Mutex<Option<Due>>,
     /// Whether part of that head is there.
     has_begun: AtomicBool,
     /// Whether the visitor has still to take what was written.
     is_writing: AtomicBool,
+}
+
+impl Default for Noted {
+    fn default() -> Self {
+        Self {
+            still: time::Instant::now().into(),
+            due: Mutex::default(),
+            has_begun: AtomicBool::default(),
+            is_writing: AtomicBool::default(),
+        }
+    }
+}
+
+/// When something has to have happened.
+#[derive(Clone, Copy, Debug)]
+enum Due {
+    /// So long after the next look at the clock.
+    In(Duration),
+    At(Instant),
 }
 
 /// Why a connection is no longer driven.
@@ -59,6 +81,11 @@ impl Pause {
             while let Some(due) = self.due() {
                 ready!(look.as_mut().poll(cx));
                 let now = time::Instant::now();
+                let due = match due {
+                    Due::In(time) => (now + time).into(),
+                    Due::At(due) => due,
+                };
+                self.set_due(Some(Due::At(due)));
                 if due <= now.into() {
                     return Poll::Ready(Left::Late);
                 }
@@ -72,11 +99,11 @@ impl Pause {
         .await
     }
 
-    fn due(&self) -> Option<Instant> {
+    fn due(&self) -> Option<Due> {
         *self.0.due.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn set_due(&self, due: Option<Instant>) {
+    fn set_due(&self, due: Option<Due>) {
         *self.0.due.lock().unwrap_or_else(PoisonError::into_inner) = due;
     }
 
@@ -93,17 +120,17 @@ impl Pause {
 
 impl rt::Timer for Pause {
     fn sleep(&self, duration: Duration) -> Pin<Box<dyn rt::Sleep>> {
-        self.sleep_until(self.now() + duration)
-    }
-
-    fn sleep_until(&self, due: Instant) -> Pin<Box<dyn rt::Sleep>> {
         self.0.has_begun.store(false, Ordering::Relaxed);
-        self.set_due(Some(due));
+        self.set_due(Some(Due::In(duration)));
         Box::pin(Never)
     }
 
+    fn sleep_until(&self, due: Instant) -> Pin<Box<dyn rt::Sleep>> {
+        self.sleep(due - self.0.still)
+    }
+
     fn now(&self) -> Instant {
-        time::Instant::now().into()
+        self.0.still
     }
 }
 
@@ -275,7 +302,8 @@ mod tests {
         let start = time::Instant::now();
         let left = near.pause().until(pending::<()>()).await;
         assert!(matches!(left, Left::Late));
-        assert_eq!(start.elapsed(), HEAD);
+        // Its time counts from the first look at the clock.
+        assert_eq!(start.elapsed(), AFTER + HEAD);
     }
 
     #[tokio::test(start_paused = true)]
