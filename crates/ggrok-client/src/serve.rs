@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ggrok_protocol::{
-    Arrival, Dialect, Ending, IncomingCall, Limits, REQUEST_ID, SessionError, Transport, accept,
+    Arrival, Dialect, Ending, IncomingCall, Limits, OnWake, REQUEST_ID, SessionError, Transport,
+    accept,
 };
 use http::Request;
 use http::header::{ACCEPT, HOST};
@@ -57,7 +58,8 @@ impl Service {
         let mut session = pin!(session.run(transport));
         let mut answers = JoinSet::new();
         let mut was_called = false;
-        let mut stopped = pin!(service.stop.cancelled());
+        let stopped = pin!(service.stop.cancelled());
+        let mut stopped = OnWake::new(stopped);
         let mut deadline = None;
         loop {
             tokio::select! {
@@ -67,9 +69,9 @@ impl Service {
                     Arrival::Call(call) => {
                         was_called = true;
                         let span = span(&call.request);
-                        let answering = answer(call, dialect, Arc::clone(&service));
-                        // In a box, since a task that starts and ends moves its future.
-                        answers.spawn(Box::pin(answering.instrument(span)));
+                        // In a box, since a span and a task move the future that they are given.
+                        let answering = Box::pin(answer(call, dialect, Arc::clone(&service)));
+                        answers.spawn(answering.instrument(span));
                     }
                     Arrival::GoAway => going_away.cancel(),
                 },

@@ -51,6 +51,7 @@ pub use error::{
 pub use headers::{REQUEST_ID, remove_hop_by_hop, requested_upgrade};
 pub use limits::Limits;
 pub use message::{Ending, Message, Transport};
+pub use on_wake::OnWake;
 pub use pieces::poll_write_pieces;
 pub use refusal::{ERROR_HEADER, Refusal};
 pub use registration::{

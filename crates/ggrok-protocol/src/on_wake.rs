@@ -1,4 +1,4 @@
-//! A stream that is asked only when it has something to say.
+//! What is asked only when it has something to say.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -8,17 +8,17 @@ use std::task::{Context, Poll, Wake, Waker};
 use futures_util::task::AtomicWaker;
 use futures_util::{Stream, StreamExt};
 
-/// Asks a stream that had nothing only after that has woken whoever waits for it. A task that waits for
-/// several things asks all of them when one of them moves, and a WebSocket makes room to read into
-/// before it sees that nothing has come.
+/// Asks a future or a stream that had nothing only after that has woken whoever waits for it. A task that
+/// waits for several things asks all of them when one of them moves; and of those most never do, like a stop,
+/// or make room to read into before they see that nothing has come, as a WebSocket does.
 #[derive(Debug)]
-pub(crate) struct OnWake<S> {
-    stream: S,
+pub struct OnWake<T> {
+    inner: T,
     bell: Arc<Bell>,
     waker: Waker,
 }
 
-/// Where the stream wakes.
+/// Where it wakes.
 #[derive(Debug)]
 struct Bell {
     rung: AtomicBool,
@@ -36,19 +36,34 @@ impl Wake for Bell {
     }
 }
 
-impl<S> OnWake<S> {
-    pub(crate) fn new(stream: S) -> Self {
+impl<T> OnWake<T> {
+    /// Takes over what is to be asked. It is asked once without having woken anybody.
+    pub fn new(inner: T) -> Self {
         let bell = Arc::new(Bell {
-            // It was not asked yet.
             rung: AtomicBool::new(true),
             task: AtomicWaker::new(),
         });
         let waker = Waker::from(Arc::clone(&bell));
-        Self {
-            stream,
-            bell,
-            waker,
+        Self { inner, bell, waker }
+    }
+
+    /// Whether it has woken since it was asked last.
+    fn has_woken(&self, cx: &Context<'_>) -> bool {
+        // First, or a bell that rings meanwhile would wake nobody.
+        self.bell.task.register(cx.waker());
+        self.bell.rung.swap(false, Ordering::Acquire)
+    }
+}
+
+impl<F: Future + Unpin> Future for OnWake<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        if !self.has_woken(cx) {
+            return Poll::Pending;
         }
+        let this = &mut *self;
+        Pin::new(&mut this.inner).poll(&mut Context::from_waker(&this.waker))
     }
 }
 
@@ -56,14 +71,12 @@ impl<S: Stream + Unpin> Stream for OnWake<S> {
     type Item = S::Item;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<S::Item>> {
-        let this = &mut *self;
-        // First, or a bell that rings meanwhile would wake nobody.
-        this.bell.task.register(cx.waker());
-        if !this.bell.rung.swap(false, Ordering::Acquire) {
+        if !self.has_woken(cx) {
             return Poll::Pending;
         }
+        let this = &mut *self;
         let next = this
-            .stream
+            .inner
             .poll_next_unpin(&mut Context::from_waker(&this.waker));
         if next.is_ready() {
             // There may be more, of which it has told nobody.
@@ -75,18 +88,20 @@ impl<S: Stream + Unpin> Stream for OnWake<S> {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+    use std::future;
     use std::task::Poll;
 
     use futures_util::stream::poll_fn;
     use futures_util::{FutureExt, StreamExt};
-    use tokio::sync::mpsc;
+    use tokio::sync::{mpsc, oneshot};
 
     use super::OnWake;
 
     #[tokio::test]
-    async fn asks_again_what_has_woken_it_or_given_something_and_nothing_else() {
+    async fn asks_a_stream_again_that_has_woken_it_or_given_something_and_no_other() {
         let (sender, mut receiver) = mpsc::channel(2);
-        let asked = std::cell::Cell::new(0);
+        let asked = Cell::new(0);
         let counting = poll_fn(|cx| {
             asked.set(asked.get() + 1);
             receiver.poll_recv(cx)
@@ -104,6 +119,24 @@ mod tests {
         assert_eq!(asked.get(), 4);
         drop(sender);
         assert_eq!(stream.next().await, None);
+    }
+
+    #[tokio::test]
+    async fn asks_a_future_again_that_has_woken_it_and_no_other() {
+        let (sender, mut receiver) = oneshot::channel();
+        let asked = Cell::new(0);
+        let counting = future::poll_fn(|cx| {
+            asked.set(asked.get() + 1);
+            receiver.poll_unpin(cx)
+        });
+        let mut future = OnWake::new(counting);
+        for _ in 0..3 {
+            assert_eq!((&mut future).now_or_never(), None);
+        }
+        assert_eq!(asked.get(), 1);
+        sender.send(7).unwrap();
+        assert_eq!(future.await, Ok(7));
+        assert_eq!(asked.get(), 2);
     }
 
     #[tokio::test]

@@ -1,12 +1,15 @@
 //! A client's WebSocket: let in, registered, kept until it ends.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use axum::extract::{Request, State};
 use axum::response::Response;
 use futures_util::TryStreamExt;
-use ggrok_protocol::{ADDRESS_HEADER, Ending, RULES_HEADER, Rules, Session, Transport, open};
+use ggrok_protocol::{
+    ADDRESS_HEADER, Ending, OnWake, RULES_HEADER, Rules, Session, Transport, open,
+};
 use http::header::{ACCEPT, HeaderValue, ORIGIN};
 use http::request::Parts;
 use tokio::time::timeout;
@@ -183,7 +186,7 @@ async fn run(
         drop(presence.take());
         timeout(LEAVING, tunnel.finished()).await.ok();
     };
-    let closing = async {
+    let closing = pin!(async {
         let why = tokio::select! {
             () = tunnel.grant().ended() => Ending::Revoked,
             () = stop.cancelled() => Ending::GoingAway,
@@ -191,7 +194,8 @@ async fn run(
         };
         tunnel.end(why);
         std::future::pending().await
-    };
+    });
+    let closing = OnWake::new(closing);
     let ended = tokio::select! {
         ended = session.run(socket) => ended,
         never = closing => never,

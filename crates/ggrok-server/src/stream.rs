@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use ggrok_protocol::poll_write_pieces;
+use ggrok_protocol::{OnWake, poll_write_pieces};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedReadHalf;
@@ -55,10 +55,11 @@ impl Departure {
     /// Each time that it is asked it lets out what was held back of the last answer, so it has to be asked
     /// behind whoever writes.
     pub(crate) async fn wait(&self) {
-        let mut leaving = pin!(self.leaving());
+        let leaving = pin!(self.leaving());
+        let mut leaving = OnWake::new(leaving);
         poll_fn(|cx| {
             self.last.let_out((*self.from).as_ref());
-            leaving.as_mut().poll(cx)
+            Pin::new(&mut leaving).poll(cx)
         })
         .await;
     }

@@ -15,6 +15,7 @@ use super::frame::Frame;
 use super::head::{Known, decode_trailers};
 use super::outbox::{Outbox, Writer};
 use crate::error::ResetCode;
+use crate::on_wake::OnWake;
 use crate::pulse::{Beat, Pulse};
 use crate::wire::{FAREWELL, Messages, farewell, last_words, split};
 use crate::{Ending, Limits, Message, SessionError, Transport, TransportError};
@@ -109,7 +110,8 @@ impl Reader {
         mut closing: watch::Receiver<Option<Ending>>,
     ) -> Result<Ending, SessionError> {
         // Made once, since each time that it begins to wait it takes its place in a list.
-        let mut closing = pin!(closing.wait_for(Option::is_some));
+        let closing = pin!(closing.wait_for(Option::is_some));
+        let mut closing = OnWake::new(closing);
         loop {
             tokio::select! {
                 // What has arrived comes first: a peer is not dead while its words wait to be read.

@@ -2,11 +2,12 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 
 use axum::Router;
 use axum::body::{Body, HttpBody};
+use ggrok_protocol::OnWake;
 use http::header::{CONNECTION, UPGRADE};
 use http::{HeaderValue, Request, StatusCode};
 use hyper::body::Incoming;
@@ -109,12 +110,14 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     V: HttpService<Incoming, ResBody = Body, Error = Infallible> + Unpin,
 {
+    let drained = pin!(draining.cancelled());
+    let mut drained = OnWake::new(drained);
     loop {
         let connection = builder.serve_connection(TokioIo::new(stream), service);
         let mut connection = Box::pin(connection.with_upgrades());
         let left = tokio::select! {
             left = pause.until(connection.as_mut()) => left,
-            () = draining.cancelled() => return last_words(connection, pause).await,
+            () = &mut drained => return last_words(connection, pause).await,
         };
         let due = match left {
             Left::Ended(ended) => return ended.map_err(io::Error::other),
