@@ -214,9 +214,9 @@ impl Local {
                     return Err(LocalError::Broken(failed.into_error()));
                 }
                 Err(mut failed) => match failed.take_message() {
-                    Some(unsent) => request = Box::new(unsent),
+                    Some(unsent) => *request = unsent,
                     None if may_repeat => {
-                        request = Box::new(repeated());
+                        *request = repeated();
                         frame(&mut request);
                     }
                     None => return Err(LocalError::Broken(failed.into_error())),

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ggrok_protocol::{
-    Arrival, Dialect, Ending, IncomingCall, Limits, OnWake, REQUEST_ID, SessionError, Transport,
-    accept,
+    Arrival, Dialect, Ending, IncomingCall, Limits, OnWake, REQUEST_ID, Responder, SessionError,
+    Transport, TunnelBody, accept,
 };
 use http::Request;
 use http::header::{ACCEPT, HOST};
@@ -69,9 +69,10 @@ impl Service {
                     Arrival::Call(call) => {
                         was_called = true;
                         let span = span(&call.request);
+                        let IncomingCall { request, responder } = call;
+                        let answering = answer(request, responder, dialect, Arc::clone(&service));
                         // In a box, since a span and a task move the future that they are given.
-                        let answering = Box::pin(answer(call, dialect, Arc::clone(&service)));
-                        answers.spawn(answering.instrument(span));
+                        answers.spawn(Box::pin(answering).instrument(span));
                     }
                     Arrival::GoAway => going_away.cancel(),
                 },
@@ -112,9 +113,13 @@ fn span<B>(request: &Request<B>) -> Span {
 
 /// Answers one call: with the local server's response, or with the reason why there is none. Where
 /// nobody wants the answer any more, the request to the local server ends with this.
-async fn answer(call: IncomingCall, dialect: Dialect, service: Arc<Service>) {
+async fn answer(
+    request: Box<Request<TunnelBody>>,
+    responder: Responder,
+    dialect: Dialect,
+    service: Arc<Service>,
+) {
     let started = Instant::now();
-    let IncomingCall { request, responder } = call;
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let accept = request.headers().get(ACCEPT).cloned();
     let host = request.headers().get(HOST).cloned();
@@ -128,7 +133,8 @@ async fn answer(call: IncomingCall, dialect: Dialect, service: Arc<Service>) {
             (responder.respond(watched).await, None)
         }
         Ok(Replied::Upgrade(switched)) => {
-            let splicing = upgrade::splice(switched, responder);
+            // In a box, since a call that is none would keep its room.
+            let splicing = Box::pin(upgrade::splice(switched, responder));
             // It may go on for ever, so nobody waits for its end.
             let Some(status) = service.stop.run_until_cancelled(splicing).await else {
                 return;

@@ -211,13 +211,14 @@ pub struct Responder(Owed);
 
 #[derive(Debug)]
 enum Owed {
-    Unary(unary::Turn),
+    /// In a box, since each call of the other dialect would keep its room.
+    Unary(Box<unary::Turn>),
     V2(v2::Answer),
 }
 
 impl Responder {
-    pub(crate) const fn unary(turn: unary::Turn) -> Self {
-        Self(Owed::Unary(turn))
+    pub(crate) fn unary(turn: unary::Turn) -> Self {
+        Self(Owed::Unary(Box::new(turn)))
     }
 
     /// Answers the call, and returns the status that went out when the body has been sent or given

@@ -15,7 +15,7 @@ use crate::app::App;
 use crate::attempts::counted;
 use crate::error::RelayError;
 use crate::forwarded::{self, Forwarded};
-use crate::gate::{self, Pass};
+use crate::gate::{self, LOGIN_HEADER, Pass};
 use crate::meter::Meter;
 use crate::metrics::Shed;
 use crate::peer::Peer;
@@ -36,7 +36,8 @@ struct Who {
 /// Answers a request with the app's response, or with the reason why there is none.
 //
 // This and what it calls return futures that hold each thing once: an async fn keeps its arguments beside
-// what becomes of them, and each call would take that much more memory.
+// what becomes of them, and each call would take that much more memory. The whole lies in a box, or a span
+// and each caller would move it.
 pub(crate) fn answer(
     app: &App,
     place: &Place,
@@ -70,7 +71,7 @@ pub(crate) fn answer(
         };
         meter.follow(answer)
     };
-    answering.instrument(span)
+    Box::pin(answering).instrument(span)
 }
 
 /// Turns a call away, before it costs anything, where there is no room for it.
@@ -163,7 +164,10 @@ async fn let_in(
         Place::Mirror(..) if app.config.access.is_open() && tunnel.door().is_some() => {
             Err(RelayError::OpenRelay)
         }
-        Place::Mirror(..) => Ok(None),
+        Place::Mirror(..) => {
+            gate::remove_cookies(request.headers_mut());
+            Ok(None)
+        }
     }
 }
 
@@ -187,7 +191,7 @@ pub(crate) fn head<B>(
     remove_hop_by_hop(&mut head.headers);
     // The relay's own, wherever a program gives it.
     head.headers.remove(TOKEN_HEADER);
-    gate::remove_own(&mut head.headers);
+    head.headers.remove(LOGIN_HEADER);
     forwarded.set(&mut head.headers);
     config.pseudonym.sign(&mut head.headers, head.version);
     id.set(&mut head.headers);

@@ -144,9 +144,8 @@ impl Gate {
     }
 }
 
-/// Removes what a visitor says to the relay alone, wherever it says it.
-pub(crate) fn remove_own(headers: &mut HeaderMap) {
-    headers.remove(LOGIN_HEADER);
+/// Removes the relay's own cookies, where no gate has taken them out: no app sees them.
+pub(crate) fn remove_cookies(headers: &mut HeaderMap) {
     cookie::take(headers);
 }
 

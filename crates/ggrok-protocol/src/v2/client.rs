@@ -5,7 +5,6 @@ use std::future::poll_fn;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_util::FutureExt;
 use http::header::{CONNECTION, HeaderValue, UPGRADE};
 use http::{Request, Response, StatusCode, response};
 use http_body::Body;
@@ -151,12 +150,15 @@ impl Answer {
         let (head, body) = response.into_parts();
         let status = head.status;
         let (envelope, upgraded) = envelope(head);
-        let sending = self.settle(envelope, upgraded, Rest::of(body));
-        sending.map(move |()| status)
+        let mut rest = Rest::of(body);
+        async move {
+            self.settle(envelope, upgraded, &mut rest).await;
+            status
+        }
     }
 
     /// Sends a response, and leaves the call as that ended.
-    async fn settle<B>(mut self, envelope: Bytes, upgraded: bool, rest: Rest<B>)
+    async fn settle<B>(mut self, envelope: Bytes, upgraded: bool, rest: &mut Rest<B>)
     where
         B: Body<Data = Bytes> + Unpin,
         B::Error: fmt::Display,
@@ -193,7 +195,7 @@ impl Answer {
         &self,
         envelope: Bytes,
         upgraded: bool,
-        mut rest: Rest<B>,
+        rest: &mut Rest<B>,
     ) -> Result<(), Unsent>
     where
         B: Body<Data = Bytes> + Unpin,
@@ -202,7 +204,7 @@ impl Answer {
         let (call, outbox) = (&self.call, &self.shared.outbox);
         rest.gather().await?;
         let place = outbox.place().await?;
-        if let Some(rest) = rest.head(call, envelope, place) {
+        if !rest.head(call, envelope, place) {
             // An upgraded connection may be quiet for as long as it likes.
             let idle = (!upgraded).then_some(self.shared.limits.stream_idle);
             // In a box, since most responses are small and have none.

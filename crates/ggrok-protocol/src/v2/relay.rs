@@ -72,50 +72,48 @@ impl Line {
         B::Error: fmt::Display,
     {
         let (head, body) = request.into_parts();
-        let rest = Rest::of(body);
+        let mut rest = Rest::of(body);
         let (envelope, asks) = envelope(head, !rest.has_ended());
-        self.send(envelope, asks, rest, taken)
+        async move {
+            let (call, is_whole) = self.begin(envelope, asks.expect, &mut rest).await?;
+            taken();
+            let mut live = Live {
+                call,
+                shared: Arc::clone(&self.shared),
+                upload: None,
+            };
+            let may_upgrade = asks.upgrade.is_some();
+            if !is_whole {
+                let (call, shared) = (Arc::clone(&live.call), Arc::clone(&self.shared));
+                live.upload = Some(tokio::spawn(upload(call, shared, rest, asks)));
+            }
+            self.response(live, may_upgrade).await
+        }
     }
 
-    async fn send<B>(
+    /// Puts a request's head on its way with what is at hand of its body, and returns whether that was all.
+    /// A body that waits for a sign is not touched before.
+    async fn begin<B>(
         &self,
         envelope: Bytes,
-        asks: Asks,
-        mut rest: Rest<B>,
-        taken: impl FnOnce() + Send,
-    ) -> Result<Response<TunnelBody>, CallError>
+        waits: bool,
+        rest: &mut Rest<B>,
+    ) -> Result<(Arc<Call>, bool), CallError>
     where
-        B: Body<Data = Bytes> + Send + Unpin + 'static,
+        B: Body<Data = Bytes> + Unpin,
         B::Error: fmt::Display,
     {
-        let may_upgrade = asks.upgrade.is_some();
-        // A body that waits for a sign is not touched before.
-        if !asks.expect {
+        if !waits {
             rest.gather().await?;
         }
         let place = self.shared.outbox.place().await.map_err(Unsent::from)?;
         let announce = |call: &Call| rest.head(call, envelope, place);
-        let opened = self.shared.calls.open(asks.expect, announce);
+        let opened = self.shared.calls.open(waits, announce);
         if matches!(opened, Err(CallError::Closed)) {
             // Where that is new to the session there are no numbers left, and the client has to come anew.
             self.close(Ending::GoingAway);
         }
-        let (call, rest) = opened?;
-        taken();
-        let mut live = Live {
-            call,
-            shared: Arc::clone(&self.shared),
-            upload: None,
-        };
-        if let Some(rest) = rest {
-            live.upload = Some(tokio::spawn(upload(
-                Arc::clone(&live.call),
-                Arc::clone(&self.shared),
-                rest,
-                asks,
-            )));
-        }
-        self.response(live, may_upgrade).await
+        opened
     }
 
     async fn response(
@@ -188,7 +186,7 @@ fn envelope(mut head: request::Parts, has_body: bool) -> (Bytes, Asks) {
 }
 
 /// Sends the rest of a request's body. A visitor who leaves or stalls ends the call.
-async fn upload<B>(call: Arc<Call>, shared: Arc<Shared>, rest: Rest<B>, asks: Asks)
+async fn upload<B>(call: Arc<Call>, shared: Arc<Shared>, mut rest: Rest<B>, asks: Asks)
 where
     B: Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: fmt::Display,

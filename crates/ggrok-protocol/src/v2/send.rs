@@ -78,8 +78,8 @@ where
         self.ended
     }
 
-    /// Puts the head in its place, and returns what is left where there is something.
-    pub(crate) fn head(mut self, call: &Call, head: Bytes, place: Place<'_>) -> Option<Self> {
+    /// Puts the head in its place with what is at hand of the body, and returns whether that was all.
+    pub(crate) fn head(&mut self, call: &Call, head: Bytes, place: Place<'_>) -> bool {
         let along = self.data.split_to(self.data.len().min(ALONG));
         let taken = call.take_credit(along.len());
         debug_assert!(taken, "the initial credit covers what goes along");
@@ -90,7 +90,7 @@ where
             body: along,
             end,
         });
-        (!end).then_some(self)
+        end
     }
 
     /// Takes as much of the body as is ready, to go along with its head. So a small message is one frame.
@@ -149,7 +149,7 @@ where
     /// Sends the rest to its end. `idle` bounds each pause of the peer, and of the body while the
     /// other one of the call pauses too.
     pub(crate) async fn send(
-        mut self,
+        &mut self,
         call: &Call,
         outbox: &Outbox,
         idle: Option<Duration>,
@@ -185,9 +185,9 @@ where
         }
     }
 
-    async fn finish(self, call: &Call, outbox: &Outbox) -> Result<(), Unsent> {
+    async fn finish(&mut self, call: &Call, outbox: &Outbox) -> Result<(), Unsent> {
         let call = call.id;
-        let frame = match self.trailers {
+        let frame = match self.trailers.take() {
             Some(trailers) => Frame::Trailers {
                 call,
                 fields: encode_trailers(&trailers),
