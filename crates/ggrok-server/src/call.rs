@@ -42,7 +42,7 @@ pub(crate) fn answer(
     app: &App,
     place: &Place,
     peer: Option<Peer>,
-    request: Request<Body>,
+    mut request: Request<Body>,
 ) -> impl Future<Output = Response> {
     let accept = request.headers().get(ACCEPT).cloned();
     let id = RequestId::of(request.headers());
@@ -53,7 +53,7 @@ pub(crate) fn answer(
     let who = Who { peer, visitor };
     let answering = async move {
         let called = match admit(app, place, &who, &mut meter) {
-            Ok(()) => call(app, place, &who, id, &mut meter, request).await,
+            Ok(()) => call(app, place, &who, id, &mut meter, &mut request).await,
             Err(error) => Err(error),
         };
         let answer = match called {
@@ -88,24 +88,25 @@ fn admit(app: &App, place: &Place, who: &Who, meter: &mut Meter) -> Result<(), R
     Ok(())
 }
 
-/// Calls through the tunnel of the place.
+/// Calls through the tunnel of the place. Nothing is left of the request where that is reached.
 async fn call(
     app: &App,
     place: &Place,
     who: &Who,
     id: RequestId,
     meter: &mut Meter,
-    mut request: Request<Body>,
+    request: &mut Request<Body>,
 ) -> Result<Response, RelayError> {
     if app.config.pseudonym.has_signed(request.headers()) {
         return Err(RelayError::Loop);
     }
-    max_forwards::count(&mut request)?;
+    max_forwards::count(request)?;
     let tunnel = app.registry.tunnel_by(place, app.settled).await;
     let tunnel = tunnel.map_err(|why| RelayError::missing(place, why))?;
-    let pass = let_in(app, place, &tunnel, who.visitor, &mut request).await?;
-    let head = head(&mut request, who.peer.as_ref(), id, &app.config);
+    let pass = let_in(app, place, &tunnel, who.visitor, request).await?;
+    let head = head(request, who.peer.as_ref(), id, &app.config);
     let head = addressed(place, head);
+    let request = std::mem::take(request);
     match pass {
         None => send(app, &tunnel, who, meter, head, request, None).await,
         Some(pass) => {
