@@ -55,7 +55,8 @@ impl Service {
     ) -> Served {
         let service = Arc::new(self);
         let (mut incoming, session) = accept(dialect, service.limits);
-        let mut session = pin!(session.run(transport));
+        let session = pin!(session.run(transport));
+        let mut session = OnWake::new(session);
         let mut answers = JoinSet::new();
         let mut was_called = false;
         let stopped = pin!(service.stop.cancelled());

@@ -72,7 +72,8 @@ impl Session {
         let (sink, mut stream) = split(transport);
         let ends_calls = EndsCalls(Arc::clone(&self.shared));
         let outbox = self.shared.outbox.clone();
-        let mut writing = pin!(self.writer.run(sink));
+        let writing = pin!(self.writer.run(sink));
+        let mut writing = OnWake::new(writing);
         let reader = Reader {
             pulse: Pulse::new(self.shared.limits, true),
             shared: self.shared,
