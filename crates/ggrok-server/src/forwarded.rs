@@ -20,10 +20,34 @@ pub(crate) struct Forwarded {
     /// Unknown where an app embeds the relay and does not say.
     seen: Option<HeaderValue>,
     proto: &'static str,
-    port: HeaderValue,
-    host: Option<HeaderValue>,
+    told: Told,
     /// Whether routers of ours may have said more of the visitor.
     routed: bool,
+}
+
+/// What the fields say by the host that was asked for. It is the same for most requests of a peer, who keeps
+/// it ([`Peer::told`]).
+#[derive(Clone)]
+pub(crate) struct Told {
+    host: Option<HeaderValue>,
+    port: HeaderValue,
+    standard: HeaderValue,
+}
+
+impl Told {
+    fn new(seen: Option<&HeaderValue>, host: Option<&HeaderValue>, proto: &str, port: u16) -> Self {
+        Self {
+            // A copy, since the request's is part of the buffer that was read.
+            host: host.map(|host| value(host.as_bytes())),
+            port: port.into(),
+            standard: standard::field(seen, host, proto),
+        }
+    }
+
+    /// Whether it is what is said for this host.
+    pub(crate) fn is_for(&self, host: Option<&HeaderValue>) -> bool {
+        self.host.as_ref() == host
+    }
 }
 
 impl Forwarded {
@@ -33,20 +57,35 @@ impl Forwarded {
     /// peer is a router of ours: the last entries of X-Forwarded-For are what such routers saw,
     /// and the scheme and port are the last that one of them wrote.
     pub(crate) fn of(headers: &HeaderMap, peer: Option<&Peer>, trusted_hops: usize) -> Self {
-        let trusted = trusted_entries(headers, trusted_hops).map(value);
+        let host = headers.get(HOST);
+        let port = || host.and_then(port_of);
+        if let (0, Some(peer)) = (trusted_hops, peer) {
+            let seen = Some(peer.text().clone());
+            let proto = "http";
+            let tell = || Told::new(seen.as_ref(), host, proto, port().unwrap_or(80));
+            return Self {
+                told: peer.told(host, tell),
+                seen,
+                proto,
+                routed: false,
+            };
+        }
+        let trusted = trusted_entries(headers, trusted_hops);
+        let trusted = trusted.map(|entries| value(entries.as_bytes()));
         let seen = trusted.or_else(|| Some(peer?.text().clone()));
         let secure = is_secure(headers, trusted_hops);
         let routed = trusted_hops > 0;
+        let told_port = || last(headers, &PORT)?.parse::<u16>().ok();
         let port = routed
-            .then(|| last(headers, &PORT)?.parse::<u16>().ok())
+            .then(told_port)
             .flatten()
-            .or_else(|| port_of_host(headers))
+            .or_else(port)
             .unwrap_or(if secure { 443 } else { 80 });
+        let proto = if secure { "https" } else { "http" };
         Self {
+            told: Told::new(seen.as_ref(), host, proto, port),
             seen,
-            proto: if secure { "https" } else { "http" },
-            port: port.into(),
-            host: headers.get(HOST).cloned(),
+            proto,
             routed,
         }
     }
@@ -55,11 +94,10 @@ impl Forwarded {
     /// else says the same.
     pub(crate) fn set(self, headers: &mut HeaderMap) {
         remove_rivals(headers, self.routed);
-        let standard = standard::field(self.seen.as_ref(), self.host.as_ref(), self.proto);
-        headers.insert(FORWARDED, standard);
+        headers.insert(FORWARDED, self.told.standard);
         headers.insert(PROTO, HeaderValue::from_static(self.proto));
-        headers.insert(PORT, self.port);
-        for (name, value) in [(FOR, self.seen), (ORIGINAL_HOST, self.host)] {
+        headers.insert(PORT, self.told.port);
+        for (name, value) in [(FOR, self.seen), (ORIGINAL_HOST, self.told.host)] {
             match value {
                 Some(value) => headers.insert(name, value),
                 None => headers.remove(name),
@@ -167,13 +205,12 @@ fn last<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     value.rsplit(',').next().map(str::trim)
 }
 
-fn port_of_host(headers: &HeaderMap) -> Option<u16> {
-    let host = headers.get(HOST)?.to_str().ok()?;
-    host.rsplit_once(':')?.1.parse().ok()
+fn port_of(host: &HeaderValue) -> Option<u16> {
+    host.to_str().ok()?.rsplit_once(':')?.1.parse().ok()
 }
 
-fn value(text: String) -> HeaderValue {
-    HeaderValue::try_from(text).expect("an address, or part of a field that was valid")
+fn value(bytes: &[u8]) -> HeaderValue {
+    HeaderValue::from_bytes(bytes).expect("an address, or part of a field that was valid")
 }
 
 #[cfg(test)]
@@ -218,6 +255,22 @@ mod tests {
         assert_eq!(told(SPOOFED, 0), ["10.0.0.9", "http", "a.example", "80"]);
         let port = told(&[("host", "a.example:8080")], 0);
         assert_eq!(port, ["10.0.0.9", "http", "a.example:8080", "8080"]);
+    }
+
+    #[test]
+    fn tells_of_the_host_that_each_request_of_a_connection_asks_for() {
+        let peer = peer();
+        for (host, port) in [("a", "80"), ("a", "80"), ("b:8080", "8080"), ("a", "80")] {
+            let mut headers = HeaderMap::new();
+            headers.insert("host", host.parse().unwrap());
+            Forwarded::of(&headers, Some(&peer), 0).set(&mut headers);
+            let mark = if host.contains(':') { "\"" } else { "" };
+            let standard = format!("for=10.0.0.9;host={mark}{host}{mark};proto=http");
+            assert_eq!(headers["forwarded"], standard);
+            assert_eq!(headers["x-forwarded-host"], host);
+            assert_eq!(headers["x-forwarded-port"], port);
+            assert_eq!(headers["x-forwarded-for"], "10.0.0.9");
+        }
     }
 
     #[test]

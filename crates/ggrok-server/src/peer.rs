@@ -2,9 +2,11 @@
 
 use std::fmt;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use http::HeaderValue;
+
+use crate::forwarded::Told;
 
 /// Who is at the other end of a connection: a visitor, or a router of ours. Each of its requests tells
 /// the app of it, so its text is made once. Clones are the same peer.
@@ -15,6 +17,8 @@ struct Address {
     /// An IPv4 address is one, however the socket says it.
     canonical: IpAddr,
     text: HeaderValue,
+    /// What the app was told for its last request.
+    told: Mutex<Option<Told>>,
     _room: Option<Box<dyn Send + Sync>>,
 }
 
@@ -32,6 +36,7 @@ impl Peer {
         Self(Arc::new(Address {
             canonical,
             text,
+            told: Mutex::default(),
             _room: room,
         }))
     }
@@ -42,6 +47,15 @@ impl Peer {
 
     pub(crate) fn text(&self) -> &HeaderValue {
         &self.0.text
+    }
+
+    /// What the app is told of this peer for a host: as for its last request, or else as `tell` says.
+    pub(crate) fn told(&self, host: Option<&HeaderValue>, tell: impl FnOnce() -> Told) -> Told {
+        let mut told = self.0.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(told) = told.as_ref().filter(|told| told.is_for(host)) {
+            return told.clone();
+        }
+        told.insert(tell()).clone()
     }
 }
 
