@@ -24,7 +24,7 @@ pub fn frame(data: &[u8]) {
     let Ok(Some(frame)) = Frame::decode(Bytes::copy_from_slice(data)) else {
         return;
     };
-    let again = Frame::decode(frame.encode().concat().into());
+    let again = Frame::decode(frame.clone().encode().concat().into());
     assert_eq!(again, Ok(Some(frame)));
 }
 

@@ -49,12 +49,13 @@ pub(crate) fn frames(body: &Bytes) -> [Operation; 4] {
         body: Bytes::from(vec![b' '; DATA]),
         end: false,
     };
-    let [head_message, data_message] = [&head, &data].map(|frame| frame.encode().concat().into());
+    let [head_message, data_message] =
+        [&head, &data].map(|frame| frame.clone().encode().concat().into());
     let decode = |message: &Bytes| Frame::decode(message.clone()).expect("ours");
     [
-        Operation::new("v2: encode head frame", move || head.encode()),
+        Operation::new("v2: encode head frame", move || head.clone().encode()),
         Operation::new("v2: decode head frame", move || decode(&head_message)),
-        Operation::new("v2: encode data frame", move || data.encode()),
+        Operation::new("v2: encode data frame", move || data.clone().encode()),
         Operation::new("v2: decode data frame", move || decode(&data_message)),
     ]
 }

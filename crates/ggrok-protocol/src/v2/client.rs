@@ -186,7 +186,7 @@ impl Answer {
         };
         let (call, code) = (self.call.id, self.code);
         if self.shared.calls.remove(call).is_some() {
-            place.put(&Frame::Reset { call, code });
+            place.put(Frame::Reset { call, code });
             self.call.end(Over::Reset(code));
         }
     }

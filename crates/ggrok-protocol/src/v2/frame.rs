@@ -49,9 +49,9 @@ const END: u8 = 1;
 const HEADER: usize = 6;
 
 impl Frame {
-    /// Writes the frame in two parts, of which the second is the body where that is large: a small one is
-    /// copied behind its header.
-    pub(crate) fn encode(&self) -> [Bytes; 2] {
+    /// Writes the frame in two parts, of which the second is a body that is large, or a head without one:
+    /// what is small is copied behind the first.
+    pub(crate) fn encode(self) -> [Bytes; 2] {
         let (out, behind) = match self {
             Self::Head {
                 call,
@@ -59,28 +59,35 @@ impl Frame {
                 body,
                 end,
             } => {
-                let (along, behind) = apart(body);
-                let mut out = header(HEAD, *end, *call, 4 + head.len() + along.len());
                 // A head is far below 4 GiB: the message's limit is.
-                out.put_u32(u32::try_from(head.len()).unwrap_or(u32::MAX));
-                out.put_slice(head);
-                out.put_slice(along);
+                let length = u32::try_from(head.len()).unwrap_or(u32::MAX);
+                let pieces = if body.is_empty() {
+                    [Bytes::new(), Bytes::new(), head]
+                } else {
+                    let (along, behind) = apart(body);
+                    [head, along, behind]
+                };
+                let [head, along, behind] = pieces;
+                let mut out = header(HEAD, end, call, 4 + head.len() + along.len());
+                out.put_u32(length);
+                out.put_slice(&head);
+                out.put_slice(&along);
                 (out, behind)
             }
             Self::Data { call, body, end } => {
                 let (along, behind) = apart(body);
-                let mut out = header(DATA, *end, *call, along.len());
-                out.put_slice(along);
+                let mut out = header(DATA, end, call, along.len());
+                out.put_slice(&along);
                 (out, behind)
             }
-            Self::Trailers { call, fields } => (header(TRAILERS, true, *call, 0), fields.clone()),
+            Self::Trailers { call, fields } => (header(TRAILERS, true, call, 0), fields),
             Self::Window { call, credit } => {
-                let mut out = header(WINDOW, false, *call, 4);
-                out.put_u32(*credit);
+                let mut out = header(WINDOW, false, call, 4);
+                out.put_u32(credit);
                 (out, Bytes::new())
             }
             Self::Reset { call, code } => {
-                let mut out = header(RESET, false, *call, 2);
+                let mut out = header(RESET, false, call, 2);
                 out.put_u16(code.number());
                 (out, Bytes::new())
             }
@@ -142,11 +149,11 @@ fn header(kind: u8, end: bool, call: CallId, payload: usize) -> BytesMut {
 }
 
 /// What of a body is copied behind its header, and what goes out as it is.
-fn apart(body: &Bytes) -> (&[u8], Bytes) {
+fn apart(body: Bytes) -> (Bytes, Bytes) {
     if body.len() < LARGE {
         (body, Bytes::new())
     } else {
-        (&[], body.clone())
+        (Bytes::new(), body)
     }
 }
 
@@ -200,7 +207,7 @@ mod tests {
     proptest! {
         #[test]
         fn reads_every_frame_that_it_writes(frame in any_frame()) {
-            prop_assert_eq!(Frame::decode(frame.encode().concat().into()), Ok(Some(frame)));
+            prop_assert_eq!(Frame::decode(frame.clone().encode().concat().into()), Ok(Some(frame)));
         }
 
         #[test]
@@ -230,12 +237,13 @@ mod tests {
     }
 
     #[test]
-    fn copies_small_bodies_alone() {
-        for (length, is_copied) in [(0, true), (LARGE - 1, true), (LARGE, false)] {
-            let (call, body) = (CallId::new(1), Bytes::from(vec![7; length]));
-            let head = Frame::Head {
+    fn copies_small_bodies_alone_and_heads_that_have_one() {
+        let (call, head) = (CallId::new(1), Bytes::from_static(b"{}"));
+        for (length, copied) in [(0, None), (LARGE - 1, Some(true)), (LARGE, Some(false))] {
+            let body = Bytes::from(vec![7; length]);
+            let with_head = Frame::Head {
                 call,
-                head: Bytes::from_static(b"{}"),
+                head: head.clone(),
                 body: body.clone(),
                 end: false,
             };
@@ -244,17 +252,17 @@ mod tests {
                 body: body.clone(),
                 end: true,
             };
-            for frame in [head, data] {
-                let parts = frame.encode();
-                let behind = if is_copied {
-                    Bytes::new()
-                } else {
-                    body.clone()
-                };
-                assert_eq!(parts[1], behind);
-                assert!(is_copied || parts[1].as_ptr() == body.as_ptr());
-                assert_eq!(Frame::decode(parts.concat().into()), Ok(Some(frame)));
+            let is_apart = |part: &Bytes, whole: &Bytes| part.as_ptr() == whole.as_ptr();
+            let parts = with_head.clone().encode();
+            match copied {
+                None => assert!(parts[1] == head && is_apart(&parts[1], &head)),
+                Some(true) => assert!(parts[1].is_empty()),
+                Some(false) => assert!(parts[1] == body && is_apart(&parts[1], &body)),
             }
+            assert_eq!(Frame::decode(parts.concat().into()), Ok(Some(with_head)));
+            let parts = data.clone().encode();
+            assert_eq!(parts[1].is_empty(), length < LARGE);
+            assert_eq!(Frame::decode(parts.concat().into()), Ok(Some(data)));
         }
     }
 

@@ -68,7 +68,7 @@ impl Outbox {
 
     /// Queues a frame of data, when it is its turn. Fails where the session has ended.
     pub(crate) async fn data(&self, frame: Frame) -> Result<(), SessionEnded> {
-        self.place().await?.put(&frame);
+        self.place().await?.put(frame);
         Ok(())
     }
 
@@ -114,7 +114,7 @@ impl Outbox {
 pub(crate) struct Place<'a>(mpsc::Permit<'a, [Bytes; 2]>);
 
 impl Place<'_> {
-    pub(crate) fn put(self, frame: &Frame) {
+    pub(crate) fn put(self, frame: Frame) {
         self.0.send(frame.encode());
     }
 }

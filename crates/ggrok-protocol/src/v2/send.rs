@@ -84,7 +84,7 @@ where
         let taken = call.take_credit(along.len());
         debug_assert!(taken, "the initial credit covers what goes along");
         let end = self.ended && self.data.is_empty() && self.trailers.is_none();
-        place.put(&Frame::Head {
+        place.put(Frame::Head {
             call: call.id,
             head,
             body: along,
