@@ -121,13 +121,17 @@ impl Running {
     /// Tells whether the local server is there, and closes idle connections to it.
     async fn tend_local(&self) -> Infallible {
         let local = &self.service.local;
-        if let Upstream::Address(address) = local.upstream()
-            && local.upstream().open(Version::HTTP_11).await.is_err()
-        {
-            let address = address.clone();
-            (self.service.observer)(Event::LocalDown { address });
-        }
-        local.close_idle().await
+        let looking = async {
+            if let Upstream::Address(address) = local.upstream()
+                && local.upstream().open(Version::HTTP_11).await.is_err()
+            {
+                let address = address.clone();
+                (self.service.observer)(Event::LocalDown { address });
+            }
+        };
+        // From the start: nothing else knows how old a connection is.
+        let ((), never) = tokio::join!(looking, local.close_idle());
+        never
     }
 }
 

@@ -88,7 +88,7 @@ fn admit(app: &App, place: &Place, who: &Who, meter: &mut Meter) -> Result<(), R
     Ok(())
 }
 
-/// Calls through the tunnel of the place. Nothing is left of the request where that is reached.
+/// Calls through the tunnel of the place, and takes the request apart for that, unless it is refused before.
 async fn call(
     app: &App,
     place: &Place,
