@@ -29,13 +29,9 @@ pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
     for name in named_by_connection(headers) {
         headers.remove(name);
     }
-    let known: Vec<HeaderName> = headers
-        .keys()
-        .filter(|name| is_hop_by_hop(name))
-        .cloned()
-        .collect();
-    for name in known {
-        headers.remove(name);
+    // Mostly it is Connection alone, for which no list is worth its memory.
+    while let Some(known) = headers.keys().find(|name| is_hop_by_hop(name)).cloned() {
+        headers.remove(known);
     }
     if takes_trailers {
         headers.insert(TE, HeaderValue::from_static("trailers"));
@@ -52,8 +48,10 @@ pub(crate) fn remove_trailer_fields(headers: &mut HeaderMap) {
     headers.remove(TRAILER);
 }
 
+/// The fields that Connection names, but those that are known: browsers name Keep-Alive in each request.
 fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
     members(headers, CONNECTION)
+        .filter(|name| !name.eq_ignore_ascii_case(b"keep-alive"))
         .filter_map(|name| HeaderName::from_bytes(name).ok())
         .filter(|name| name != HOST && name != CONTENT_LENGTH)
         .collect()
@@ -161,6 +159,20 @@ mod tests {
             ("x-b", b"stays"),
         ]);
         assert_eq!(headers, left);
+    }
+
+    #[test]
+    fn removes_keep_alive_with_what_names_it() {
+        for named in [&b"keep-alive"[..], b"Keep-Alive, x-a", b"close"] {
+            let mut headers = map(&[
+                ("connection", named),
+                ("keep-alive", b"timeout=5"),
+                ("keep-alive", b"max=100"),
+                ("x-b", b"stays"),
+            ]);
+            remove_hop_by_hop(&mut headers);
+            assert_eq!(headers, map(&[("x-b", b"stays")]));
+        }
     }
 
     #[test]
