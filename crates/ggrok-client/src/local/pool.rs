@@ -105,3 +105,54 @@ const ROUND: Duration = Duration::from_millis(500);
 /// Idle connections that are kept. With fewer than there are calls at a time, each call beyond them would
 /// open a connection of its own.
 const MOST: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use ggrok_protocol::TunnelBody;
+    use hyper::client::conn::http1;
+    use hyper_util::rt::TokioIo;
+    use tokio::io::{AsyncReadExt, DuplexStream, duplex};
+    use tokio::time::{Instant, sleep};
+
+    use super::{Connection, Pool, ROUND};
+
+    /// Puts a connection into the pool, and returns its far end.
+    async fn put(pool: &Pool) -> DuplexStream {
+        let (near, far) = duplex(64);
+        let (sender, connection) = http1::handshake::<_, TunnelBody>(TokioIo::new(near))
+            .await
+            .unwrap();
+        let task = tokio::spawn(async move {
+            connection.await.ok();
+        });
+        pool.put(Connection::new(sender, task.abort_handle()));
+        far
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn closes_connections_before_a_server_would() {
+        let pool = Pool::default();
+        let ages = async {
+            let mut ages = Vec::new();
+            for _ in 0..3 {
+                let (start, mut far) = (Instant::now(), put(&pool).await);
+                assert_eq!(far.read(&mut [0]).await.unwrap(), 0);
+                ages.push(start.elapsed());
+                // Others come within a round.
+                sleep(ROUND / 3).await;
+                let _kept = put(&pool).await;
+                sleep(ROUND / 3).await;
+            }
+            ages
+        };
+        let ages = tokio::select! {
+            never = pool.close_idle() => match never {},
+            ages = ages => ages,
+        };
+        let expected = Duration::from_millis(3500)..=Duration::from_secs(4);
+        assert!(ages.iter().all(|age| expected.contains(age)), "{ages:?}");
+        assert!(ages.iter().any(|age| *age != ages[0]), "{ages:?}");
+    }
+}
