@@ -5,6 +5,7 @@
 
 mod json;
 mod known;
+mod plain;
 
 use std::borrow::Cow;
 

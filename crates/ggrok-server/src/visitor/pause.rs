@@ -24,7 +24,7 @@ pub(super) struct Pause(Arc<Noted>);
 
 #[derive(Debug)]
 struct Noted {
-    /// What hyper takes for now.
+    /// The time that hyper is told.
     still: Instant,
     /// When a request's head has to have come; nothing while a request is answered.
     due: Mutex<Option<Due>>,
