@@ -1,11 +1,14 @@
 //! What a session has to write: data in turn, control before it.
 
+use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::task::AtomicWaker;
 use futures_util::{Sink, SinkExt};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::mpsc;
 use tokio::task::yield_now;
 
 use super::call::CallId;
@@ -26,7 +29,7 @@ pub(crate) struct Outbox {
 #[derive(Debug, Default)]
 struct Control {
     waiting: Mutex<Waiting>,
-    filled: Notify,
+    writer: AtomicWaker,
 }
 
 #[derive(Debug, Default)]
@@ -45,7 +48,13 @@ impl Control {
 
     fn add(&self, add: impl FnOnce(&mut Waiting)) {
         add(&mut self.waiting());
-        self.filled.notify_one();
+        self.writer.wake();
+    }
+
+    /// What waits, where anything does.
+    fn take(&self) -> Option<Waiting> {
+        let mut waiting = self.waiting();
+        (!waiting.is_empty()).then(|| std::mem::take(&mut *waiting))
     }
 }
 
@@ -136,16 +145,25 @@ impl Writer {
         mut sink: impl Sink<Message, Error = TransportError> + Unpin,
     ) -> Result<(), SessionError> {
         loop {
-            let first = tokio::select! {
-                biased;
-                () = self.control.filled.notified() => None,
-                first = self.queued.recv() => first,
-            };
+            let first = self.first().await;
             let written = within(PATIENCE, self.batch(&mut sink, first)).await;
             if written.ok_or(SessionError::Stalled)?? {
                 return Ok(());
             }
         }
+    }
+
+    /// Waits for data, or for control, and gives the data. Cancel-safe.
+    async fn first(&mut self) -> Option<[Bytes; 2]> {
+        poll_fn(|cx| {
+            // Before the look, or control that comes meanwhile would wake nobody.
+            self.control.writer.register(cx.waker());
+            if !self.control.waiting().is_empty() {
+                return Poll::Ready(None);
+            }
+            self.queued.poll_recv(cx)
+        })
+        .await
     }
 
     /// Writes all that is queued, up to a bound, and flushes once. Where much is, whoever queued it gets one
@@ -158,13 +176,14 @@ impl Writer {
         let mut bytes = 0;
         let mut patient = true;
         let closed = loop {
-            let waiting = std::mem::take(&mut *self.control.waiting());
-            for message in waiting.messages() {
-                sink.feed(message).await?;
-            }
-            if let Some(ending) = waiting.close {
-                sink.feed(Message::Close(ending)).await?;
-                break true;
+            if let Some(waiting) = self.control.take() {
+                for message in waiting.messages() {
+                    sink.feed(message).await?;
+                }
+                if let Some(ending) = waiting.close {
+                    sink.feed(Message::Close(ending)).await?;
+                    break true;
+                }
             }
             let Some(frame) = next.take() else {
                 break false;
@@ -185,6 +204,17 @@ impl Writer {
 }
 
 impl Waiting {
+    fn is_empty(&self) -> bool {
+        let Self {
+            credits,
+            resets,
+            go_away,
+            ping,
+            close,
+        } = self;
+        credits.is_empty() && resets.is_empty() && !go_away && !ping && close.is_none()
+    }
+
     fn messages(&self) -> impl Iterator<Item = Message> {
         let frame = |frame: Frame| Message::Parts(frame.encode());
         let resets = self.resets.iter();
