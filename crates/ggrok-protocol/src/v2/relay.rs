@@ -18,6 +18,7 @@ use super::send::{Rest, Unsent};
 use super::session::{Session, Shared};
 use crate::error::ResetCode;
 use crate::headers::{remove_hop_by_hop, requested_upgrade};
+use crate::within::within;
 use crate::{CallError, DecodeError, Ending, Limits, TunnelBody};
 
 /// Makes the relay's end: where calls go in, and the session that carries them.
@@ -122,19 +123,21 @@ impl Line {
         may_upgrade: bool,
     ) -> Result<Response<TunnelBody>, CallError> {
         let call = Arc::clone(&live.call);
-        let head = poll_fn(|cx| call.poll_head(cx));
-        let patience = async {
-            // The time counts from the last byte of the request. That of an upgrade has none.
-            if let Some(upload) = live.upload.as_mut().filter(|_| !may_upgrade) {
-                upload.await.ok();
-            }
-            tokio::time::sleep(self.shared.limits.answer_timeout).await;
+        let mut head = poll_fn(|cx| call.poll_head(cx));
+        let mut early = None;
+        // The time counts from the last byte of the request. That of an upgrade has none.
+        if let Some(upload) = live.upload.as_mut().filter(|_| !may_upgrade) {
+            early = tokio::select! {
+                biased;
+                head = &mut head => Some(head),
+                _ = upload => None,
+            };
+        }
+        let head = match early {
+            Some(head) => Some(head),
+            None => within(self.shared.limits.answer_timeout, head).await,
         };
-        let head = tokio::select! {
-            biased;
-            head = head => head.map_err(CallError::from)?,
-            () = patience => return Err(CallError::TimedOut),
-        };
+        let head = head.ok_or(CallError::TimedOut)??;
         let (mut response, upgrade) = head::decode_response(&head, &mut self.shared.known())?;
         remove_hop_by_hop(response.headers_mut());
         if let Some(protocol) = upgrade {
