@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use futures_util::TryFutureExt;
 use futures_util::future::Either;
-use ggrok_protocol::{Dialect, ERROR_HEADER, Fields, TunnelBody, remove_hop_by_hop};
+use ggrok_protocol::{Dialect, ERROR_HEADER, TunnelBody, remove_hop_by_hop};
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TE, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body::Body;
@@ -111,7 +111,7 @@ impl Local {
         *request.version_mut() = Version::HTTP_11;
         let own_origin = self.own_origin.as_ref();
         let public = own_origin.and_then(|own| own.tell(request.headers_mut()));
-        if !request.headers().has_field(&HOST) {
+        if !request.headers().contains_key(HOST) {
             let host = HeaderValue::from_str(self.upstream.authority());
             let host = host.expect("an authority is a valid value");
             request.headers_mut().insert(HOST, host);
@@ -129,7 +129,7 @@ impl Local {
         repeated: &Repeated<'_>,
     ) -> Result<Replied, LocalError> {
         // What most calls do not need lies in a box: each keeps the room of the largest.
-        if request.headers().has_field(&UPGRADE) {
+        if request.headers().contains_key(UPGRADE) {
             return Box::pin(self.upgrade(request)).await;
         }
         let response = match dialect {
@@ -249,7 +249,7 @@ impl Local {
 fn onward(mut response: Response<LocalBody>) -> Response<LocalBody> {
     remove_hop_by_hop(response.headers_mut());
     // It tells our own answers from the app's, so the app cannot set it.
-    response.headers_mut().remove_field(&ERROR_HEADER);
+    response.headers_mut().remove(ERROR_HEADER);
     response
 }
 
@@ -257,12 +257,12 @@ fn onward(mut response: Response<LocalBody>) -> Response<LocalBody> {
 fn frame(request: &mut Request<TunnelBody>) {
     let streamed = !request.body().is_end_stream();
     let headers = request.headers_mut();
-    if streamed && !headers.has_field(&CONTENT_LENGTH) {
+    if streamed && !headers.contains_key(CONTENT_LENGTH) {
         // hyper would drop the body of a GET or a HEAD.
         let chunked = HeaderValue::from_static("chunked");
         headers.insert(TRANSFER_ENCODING, chunked);
     }
-    if headers.has_field(&TE) {
+    if headers.contains_key(TE) {
         // RFC 9110, section 10.1.4.
         headers.insert(CONNECTION, HeaderValue::from_static("te"));
     }

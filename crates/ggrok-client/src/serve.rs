@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ggrok_protocol::{
-    Arrival, Dialect, Ending, Fields, IncomingCall, Limits, OnWake, REQUEST_ID, Responder,
-    SessionError, Transport, TunnelBody, accept,
+    Arrival, Dialect, Ending, IncomingCall, Limits, OnWake, REQUEST_ID, Responder, SessionError,
+    Transport, TunnelBody, accept,
 };
 use http::Request;
 use http::header::{ACCEPT, HOST};
@@ -107,7 +107,7 @@ async fn reached(deadline: Option<Instant>) {
 
 /// What the log says with all that concerns a call: its name is the one that the relay's log has.
 fn span<B>(request: &Request<B>) -> Span {
-    let id = || request.headers().field(&REQUEST_ID)?.to_str().ok();
+    let id = || request.headers().get(REQUEST_ID)?.to_str().ok();
     let (method, path) = (request.method(), request.uri().path());
     tracing::debug_span!("call", id = id(), %method, path)
 }
@@ -122,8 +122,8 @@ async fn answer(
 ) {
     let started = Instant::now();
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    let accept = request.headers().field(&ACCEPT).cloned();
-    let host = request.headers().field(&HOST).cloned();
+    let accept = request.headers().get(ACCEPT).cloned();
+    let host = request.headers().get(HOST).cloned();
     let replied = tokio::select! {
         replied = service.local.call(request, dialect, || responder.head()) => replied,
         () = responder.cancelled() => return,

@@ -9,7 +9,7 @@ use http::header::{
 };
 use http::request::Parts;
 
-use crate::{EncodeError, Fields};
+use crate::EncodeError;
 
 /// The field that names a call, by which the logs of both sides can be joined.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -31,7 +31,7 @@ pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
     }
     // Mostly it is Connection alone, for which no list is worth its memory.
     while let Some(known) = headers.keys().find(|name| is_hop_by_hop(name)).cloned() {
-        headers.remove_field(&known);
+        headers.remove(known);
     }
     if takes_trailers {
         headers.insert(TE, HeaderValue::from_static("trailers"));
@@ -39,7 +39,7 @@ pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
 }
 
 fn takes_trailers(headers: &HeaderMap) -> bool {
-    members(headers, &TE).any(|coding| coding.eq_ignore_ascii_case(b"trailers"))
+    members(headers, TE).any(|coding| coding.eq_ignore_ascii_case(b"trailers"))
 }
 
 /// Removes the fields that speak of trailers, for a dialect that carries none.
@@ -50,7 +50,7 @@ pub(crate) fn remove_trailer_fields(headers: &mut HeaderMap) {
 
 /// The fields that Connection names, but those that are known: browsers name Keep-Alive in each request.
 fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
-    members(headers, &CONNECTION)
+    members(headers, CONNECTION)
         .filter(|name| !name.eq_ignore_ascii_case(b"keep-alive"))
         .filter_map(|name| HeaderName::from_bytes(name).ok())
         .filter(|name| name != HOST && name != CONTENT_LENGTH)
@@ -58,11 +58,8 @@ fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
 }
 
 /// What a field lists (RFC 9110, section 5.6.1), over all the lines that it has.
-fn members<'a>(
-    headers: &'a HeaderMap,
-    name: &HeaderName,
-) -> impl Iterator<Item = &'a [u8]> + use<'a> {
-    let values = headers.field_lines(name);
+fn members(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &[u8]> {
+    let values = headers.get_all(name).iter();
     values
         .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
         .map(<[u8]>::trim_ascii)
@@ -74,17 +71,17 @@ fn members<'a>(
 /// told from what comes behind the upgrade; it goes on without.
 #[must_use]
 pub fn requested_upgrade(head: &Parts) -> Option<&HeaderValue> {
-    let protocol = head.headers.field(&UPGRADE)?;
+    let protocol = head.headers.get(UPGRADE)?;
     let asked = head.version == Version::HTTP_11
         && named_by_connection(&head.headers).contains(&UPGRADE)
-        && !members(&head.headers, &UPGRADE).any(|name| name.eq_ignore_ascii_case(b"h2c"))
+        && !members(&head.headers, UPGRADE).any(|name| name.eq_ignore_ascii_case(b"h2c"))
         && !announces_body(&head.headers);
     asked.then_some(protocol)
 }
 
 fn announces_body(headers: &HeaderMap) -> bool {
-    let mut lengths = headers.field_lines(&CONTENT_LENGTH);
-    headers.has_field(&TRANSFER_ENCODING) || lengths.any(|length| length != "0")
+    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
+    headers.contains_key(TRANSFER_ENCODING) || lengths.any(|length| length != "0")
 }
 
 /// Whether a field concerns one connection. Connection itself does, so that without such a field there

@@ -23,7 +23,6 @@ mod body;
 mod dialect;
 mod error;
 mod fair;
-mod fields;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod headers;
@@ -49,7 +48,6 @@ pub use dialect::Dialect;
 pub use error::{
     BodyError, CallError, DecodeError, EncodeError, ResetCode, SessionError, TransportError,
 };
-pub use fields::Fields;
 pub use headers::{REQUEST_ID, remove_hop_by_hop, requested_upgrade};
 pub use limits::Limits;
 pub use message::{Ending, Message, Transport};

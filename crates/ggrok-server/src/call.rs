@@ -6,7 +6,7 @@ use axum::body::Body;
 use axum::response::Response;
 use futures_util::FutureExt;
 use futures_util::future::Either;
-use ggrok_protocol::{CallError, Fields, TOKEN_HEADER, remove_hop_by_hop, requested_upgrade};
+use ggrok_protocol::{CallError, TOKEN_HEADER, remove_hop_by_hop, requested_upgrade};
 use http::header::{ACCEPT, CONNECTION, EXPECT, HOST, HeaderValue, UPGRADE};
 use http::{Request, Version, request};
 use tracing::Instrument;
@@ -44,7 +44,7 @@ pub(crate) fn answer(
     peer: Option<Peer>,
     mut request: Request<Body>,
 ) -> impl Future<Output = Response> {
-    let accept = request.headers().field(&ACCEPT).cloned();
+    let accept = request.headers().get(ACCEPT).cloned();
     let id = RequestId::of(request.headers());
     let (method, path) = (request.method(), request.uri().path());
     let span = tracing::debug_span!("call", %id, %method, path);
@@ -136,7 +136,7 @@ fn send(
     request: Request<Body>,
     pass: Option<Pass>,
 ) -> impl Future<Output = Result<Response, RelayError>> {
-    if head.headers.has_field(&UPGRADE) {
+    if head.headers.contains_key(UPGRADE) {
         let peer = who.peer.clone();
         let upgraded = upgrade::call(app, tunnel, peer, meter, head, request, pass);
         return Either::Left(Box::pin(upgraded));
@@ -191,8 +191,8 @@ pub(crate) fn head<B>(
     let forwarded = Forwarded::of(&head.headers, peer, config.trusted_hops);
     remove_hop_by_hop(&mut head.headers);
     // The relay's own, wherever a program gives it.
-    head.headers.remove_field(&TOKEN_HEADER);
-    head.headers.remove_field(&LOGIN_HEADER);
+    head.headers.remove(TOKEN_HEADER);
+    head.headers.remove(LOGIN_HEADER);
     forwarded.set(&mut head.headers);
     config.pseudonym.sign(&mut head.headers, head.version);
     id.set(&mut head.headers);

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use ggrok_protocol::{Fields, REQUEST_ID, TOKEN_HEADER};
+use ggrok_protocol::{REQUEST_ID, TOKEN_HEADER};
 use http::header::{FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue};
 
 use crate::gate::LOGIN_HEADER;
@@ -57,7 +57,7 @@ impl Forwarded {
     /// peer is a router of ours: the last entries of X-Forwarded-For are what such routers saw,
     /// and the scheme and port are the last that one of them wrote.
     pub(crate) fn of(headers: &HeaderMap, peer: Option<&Peer>, trusted_hops: usize) -> Self {
-        let host = headers.field(&HOST);
+        let host = headers.get(HOST);
         let port = || host.and_then(port_of);
         if let (0, Some(peer)) = (trusted_hops, peer) {
             let seen = Some(peer.text().clone());
@@ -94,16 +94,14 @@ impl Forwarded {
     /// else says the same.
     pub(crate) fn set(self, headers: &mut HeaderMap) {
         remove_rivals(headers, self.routed);
-        headers.set_field(FORWARDED, self.told.standard);
-        headers.set_field(PROTO, HeaderValue::from_static(self.proto));
-        headers.set_field(PORT, self.told.port);
+        headers.insert(FORWARDED, self.told.standard);
+        headers.insert(PROTO, HeaderValue::from_static(self.proto));
+        headers.insert(PORT, self.told.port);
         for (name, value) in [(FOR, self.seen), (ORIGINAL_HOST, self.told.host)] {
             match value {
-                Some(value) => headers.set_field(name, value),
-                None => {
-                    headers.remove(name);
-                }
-            }
+                Some(value) => headers.insert(name, value),
+                None => headers.remove(name),
+            };
         }
     }
 }
@@ -115,7 +113,7 @@ pub(crate) fn visitor(
     peer: Option<&Peer>,
     trusted_hops: usize,
 ) -> Option<IpAddr> {
-    if trusted_hops == 0 || !headers.has_field(&FOR) {
+    if trusted_hops == 0 || !headers.contains_key(FOR) {
         return peer.map(Peer::address);
     }
     let entries = trusted_entries(headers, trusted_hops)?;

@@ -5,7 +5,6 @@ use std::net::Ipv6Addr;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use ggrok_protocol::Fields;
 use http::header::HOST;
 use http::{HeaderMap, Uri};
 
@@ -24,7 +23,7 @@ impl Host {
     /// Reads the host of a request: the authority of its target where it has one, else its one
     /// Host field (RFC 9112, section 3.2).
     pub(crate) fn of(uri: &Uri, headers: &HeaderMap) -> Result<Self, BadHost> {
-        let mut fields = headers.field_lines(&HOST);
+        let mut fields = headers.get_all(HOST).iter();
         let (Some(field), None) = (fields.next(), fields.next()) else {
             return Err(BadHost);
         };

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use data_encoding::HEXLOWER;
-use ggrok_protocol::{Fields, REQUEST_ID};
+use ggrok_protocol::REQUEST_ID;
 use http::{HeaderMap, HeaderValue};
 
 /// The name of a call.
@@ -14,7 +14,7 @@ impl RequestId {
     /// Takes over the name that a request came with, or makes one where it has none that can stand in
     /// a log.
     pub(crate) fn of(headers: &HeaderMap) -> Self {
-        let mut given = headers.field_lines(&REQUEST_ID);
+        let mut given = headers.get_all(REQUEST_ID).iter();
         match (given.next(), given.next()) {
             (Some(id), None) if is_sane(id) => Self(id.clone()),
             _ => Self::random(),
@@ -29,7 +29,7 @@ impl RequestId {
 
     /// Sets the field.
     pub(crate) fn set(self, headers: &mut HeaderMap) {
-        headers.set_field(REQUEST_ID, self.0);
+        headers.insert(REQUEST_ID, self.0);
     }
 }
 

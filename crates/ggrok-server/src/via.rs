@@ -3,7 +3,6 @@
 use std::str::FromStr;
 use std::sync::Arc;
 
-use ggrok_protocol::Fields;
 use http::header::VIA;
 use http::{HeaderMap, HeaderValue, Version};
 
@@ -24,7 +23,7 @@ pub struct BadPseudonym;
 impl Pseudonym {
     /// Whether a request bears the signature: it has been here before.
     pub(crate) fn has_signed(&self, headers: &HeaderMap) -> bool {
-        let mut lists = headers.field_lines(&VIA).map(HeaderValue::as_bytes);
+        let mut lists = headers.get_all(VIA).iter().map(HeaderValue::as_bytes);
         lists.any(|list| signers(list).any(|name| name.eq_ignore_ascii_case(self.name.as_bytes())))
     }
 
@@ -36,7 +35,7 @@ impl Pseudonym {
             Version::HTTP_2 => http_2,
             _ => http_11,
         };
-        headers.add_field(VIA, entry.clone());
+        headers.append(VIA, entry.clone());
     }
 }
 

@@ -1,6 +1,5 @@
 //! Whether a local response tells beyond doubt where it ends.
 
-use ggrok_protocol::Fields;
 use http::header::{CONTENT_LENGTH, HeaderMap, TRANSFER_ENCODING};
 
 /// Holds the fields of a response against RFC 9112, section 6.3, where hyper is more lenient: one
@@ -10,7 +9,7 @@ use http::header::{CONTENT_LENGTH, HeaderMap, TRANSFER_ENCODING};
 /// Says what is wrong with it.
 pub(super) fn settle(headers: &mut HeaderMap) -> Result<(), &'static str> {
     let announced = lengths(headers)?;
-    let mut codings = headers.field_lines(&TRANSFER_ENCODING);
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
     match (codings.next(), codings.next()) {
         (None, _) => {}
         (Some(_), _) if announced.is_some() => {
@@ -30,7 +29,7 @@ pub(super) fn settle(headers: &mut HeaderMap) -> Result<(), &'static str> {
 /// The length that is announced, and how many times it is. It must be the same each time.
 fn lengths(headers: &HeaderMap) -> Result<Option<(u64, usize)>, &'static str> {
     let mut announced = None;
-    let values = headers.field_lines(&CONTENT_LENGTH);
+    let values = headers.get_all(CONTENT_LENGTH).iter();
     for length in values.flat_map(|value| value.as_bytes().split(|byte| *byte == b',')) {
         let length = number(length.trim_ascii()).ok_or("its length is no number")?;
         announced = match announced {

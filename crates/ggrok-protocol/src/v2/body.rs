@@ -11,7 +11,7 @@ use http_body::{Body, Frame, SizeHint};
 
 use super::call::{Call, Over, Piece};
 use super::outbox::Outbox;
-use crate::{BodyError, Fields, ResetCode};
+use crate::{BodyError, ResetCode};
 
 /// A body that comes in. Reading it grants the peer credit for more; dropping it drops what comes.
 #[derive(Debug)]
@@ -34,7 +34,7 @@ impl<G> Incoming<G> {
         promised: Option<u32>,
         guard: G,
     ) -> Self {
-        let length = headers.field(&CONTENT_LENGTH);
+        let length = headers.get(CONTENT_LENGTH);
         let left = length.and_then(|length| length.to_str().ok()?.parse().ok());
         Self {
             call,

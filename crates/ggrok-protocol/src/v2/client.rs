@@ -19,7 +19,7 @@ use super::session::{Session, Shared};
 use super::window::INITIAL;
 use crate::error::ResetCode;
 use crate::headers::remove_hop_by_hop;
-use crate::{DecodeError, Ending, Fields, Limits, TunnelBody};
+use crate::{DecodeError, Ending, Limits, TunnelBody};
 
 /// What comes in at the client.
 #[derive(Debug)]
@@ -228,8 +228,8 @@ fn request(head: &Bytes, known: &mut Known) -> Result<(Request<()>, Asks), Decod
 
 /// A response's head as it is sent, and whether it grants an upgrade.
 fn envelope(mut head: response::Parts) -> (Bytes, bool) {
-    head.headers.remove_field(&CONNECTION);
-    let upgrade = head.headers.remove_field(&UPGRADE);
+    head.headers.remove(CONNECTION);
+    let upgrade = head.headers.remove(UPGRADE);
     let upgrade = upgrade.filter(|_| head.status == StatusCode::SWITCHING_PROTOCOLS);
     (
         head::encode_response(&head, upgrade.as_ref()),

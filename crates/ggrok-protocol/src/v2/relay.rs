@@ -19,7 +19,7 @@ use super::session::{Session, Shared};
 use crate::error::ResetCode;
 use crate::headers::{remove_hop_by_hop, requested_upgrade};
 use crate::within::within;
-use crate::{CallError, DecodeError, Ending, Fields, Limits, TunnelBody};
+use crate::{CallError, DecodeError, Ending, Limits, TunnelBody};
 
 /// Makes the relay's end: where calls go in, and the session that carries them.
 pub(crate) fn open(limits: Limits) -> (Line, Session) {
@@ -181,10 +181,10 @@ impl Line {
 fn envelope(mut head: request::Parts, has_body: bool) -> (Bytes, Asks) {
     let asks = Asks {
         upgrade: requested_upgrade(&head).cloned(),
-        expect: head.headers.remove_field(&EXPECT).is_some() && has_body,
+        expect: head.headers.remove(EXPECT).is_some() && has_body,
     };
-    head.headers.remove_field(&CONNECTION);
-    head.headers.remove_field(&UPGRADE);
+    head.headers.remove(CONNECTION);
+    head.headers.remove(UPGRADE);
     (head::encode_request(&head, &asks), asks)
 }
 

@@ -4,7 +4,6 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use data_encoding::BASE64URL_NOPAD;
-use ggrok_protocol::Fields;
 use http::header::{COOKIE, HeaderMap, HeaderValue};
 use memchr::memmem::Finder;
 
@@ -52,7 +51,7 @@ pub(super) fn take(headers: &mut HeaderMap) -> Vec<Crumb> {
         FINDER.find(value.as_bytes()).is_some()
             && cookies(value).any(|cookie| own(cookie).is_some())
     };
-    if !headers.field_lines(&COOKIE).any(has_ours) {
+    if !headers.get_all(COOKIE).iter().any(has_ours) {
         return Vec::new();
     }
     let values: Vec<HeaderValue> = headers.get_all(COOKIE).iter().cloned().collect();

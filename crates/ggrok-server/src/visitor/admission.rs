@@ -1,6 +1,5 @@
 //! What a request must be before it is routed.
 
-use ggrok_protocol::Fields;
 use http::header::{EXPECT, HOST, TRANSFER_ENCODING};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Request, Uri, Version};
@@ -51,14 +50,14 @@ pub(crate) fn check<B>(request: &Request<B>, head_limit: usize) -> Result<(), Re
 
 /// hyper takes no notice of other expectations (RFC 9110, section 10.1.1). There are none in HTTP/1.0.
 fn is_expectation_known<B>(request: &Request<B>) -> bool {
-    let mut expected = request.headers().field_lines(&EXPECT);
+    let mut expected = request.headers().get_all(EXPECT).iter();
     request.version() == Version::HTTP_10
         || expected.all(|expected| expected.as_bytes().eq_ignore_ascii_case(b"100-continue"))
 }
 
 /// hyper takes `gzip, chunked` and removes the chunks alone: what is left would be damaged.
 fn is_chunked_or_plain(headers: &HeaderMap) -> bool {
-    let mut codings = headers.field_lines(&TRANSFER_ENCODING);
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
     match (codings.next(), codings.next()) {
         (None, _) => true,
         (Some(coding), None) => coding.as_bytes().eq_ignore_ascii_case(b"chunked"),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::{Body, HttpBody};
-use ggrok_protocol::{Fields, OnWake};
+use ggrok_protocol::OnWake;
 use http::header::{CONNECTION, UPGRADE};
 use http::{HeaderValue, Request, StatusCode};
 use hyper::body::Incoming;
@@ -172,10 +172,10 @@ fn builder(config: &Config, pause: &Pause) -> Builder {
 /// protocol, and it has no body.
 fn is_last<B: HttpBody>(request: &Request<B>) -> bool {
     let headers = request.headers();
-    let connection = headers.field_lines(&CONNECTION);
+    let connection = headers.get_all(CONNECTION).iter();
     let mut options = connection.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
     options.any(|option| option.trim_ascii().eq_ignore_ascii_case(b"close"))
-        && !headers.has_field(&UPGRADE)
+        && !headers.contains_key(UPGRADE)
         && request.body().is_end_stream()
 }
 
