@@ -36,16 +36,6 @@ impl Wake for Bell {
     }
 }
 
-impl Bell {
-    /// Whether it has rung since it was asked last. Of its code there is one copy: each task has several bells.
-    #[inline(never)]
-    fn has_rung(&self, cx: &Context<'_>) -> bool {
-        // First, or a bell that rings meanwhile would wake nobody.
-        self.task.register(cx.waker());
-        self.rung.swap(false, Ordering::Acquire)
-    }
-}
-
 impl<T> OnWake<T> {
     /// Takes over what is to be asked. It is asked once without having woken anybody.
     pub fn new(inner: T) -> Self {
@@ -56,13 +46,20 @@ impl<T> OnWake<T> {
         let waker = Waker::from(Arc::clone(&bell));
         Self { inner, bell, waker }
     }
+
+    /// Whether it has woken since it was asked last.
+    fn has_woken(&self, cx: &Context<'_>) -> bool {
+        // First, or a bell that rings meanwhile would wake nobody.
+        self.bell.task.register(cx.waker());
+        self.bell.rung.swap(false, Ordering::Acquire)
+    }
 }
 
 impl<F: Future + Unpin> Future for OnWake<F> {
     type Output = F::Output;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
-        if !self.bell.has_rung(cx) {
+        if !self.has_woken(cx) {
             return Poll::Pending;
         }
         let this = &mut *self;
@@ -74,7 +71,7 @@ impl<S: Stream + Unpin> Stream for OnWake<S> {
     type Item = S::Item;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<S::Item>> {
-        if !self.bell.has_rung(cx) {
+        if !self.has_woken(cx) {
             return Poll::Pending;
         }
         let this = &mut *self;
