@@ -72,6 +72,10 @@ const WRONG_SETTINGS: [(&str, &[(&str, &str)]); 2] = [
                 "--connections",
             ),
             (
+                "--open --port 0 --memory 1MiB",
+                "--memory is at least 16MiB",
+            ),
+            (
                 "--open --port 0 --held-limit 0",
                 "--held-limit is at least 64KiB",
             ),

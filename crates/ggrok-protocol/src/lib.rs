@@ -28,6 +28,7 @@ pub mod fuzzing;
 mod headers;
 mod json;
 mod limits;
+mod memory;
 mod message;
 mod on_wake;
 mod pieces;
@@ -50,6 +51,7 @@ pub use error::{
 };
 pub use headers::{REQUEST_ID, remove_hop_by_hop, requested_upgrade};
 pub use limits::Limits;
+pub use memory::{Account, Memory, Reservation};
 pub use message::{Ending, Message, Transport};
 pub use on_wake::OnWake;
 pub use pieces::poll_write_pieces;

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::response::Response;
+use ggrok_protocol::Memory;
 use http::HeaderValue;
 use http::request::Parts;
 use tokio::time::Instant;
@@ -33,6 +34,8 @@ pub(crate) struct App {
     pub(crate) connected: Crowd,
     /// Calls that are under way at hosts, by whose they are.
     pub(crate) calling: Crowd,
+    /// The budget of bytes for visitors and their calls.
+    pub(crate) memory: Memory,
     /// Whom tunnels let in.
     pub(crate) gate: Gate,
     /// Until when requests wait for their clients.
@@ -48,11 +51,14 @@ pub(crate) struct App {
 impl App {
     pub(crate) fn new(config: Config, observer: Observer) -> Self {
         config.metrics.counts().ready.set(1);
+        let memory = Memory::new(config.memory);
+        config.metrics.show_memory(memory.clone());
         Self {
             registry: Registry::new(config.tunnels, config.tunnels_of_one),
             wrong_tokens: Attempts::new(config.wrong_tokens),
             connected: Crowd::new(config.per_address),
             calling: Crowd::new(config.per_address),
+            memory,
             gate: Gate::new(),
             settled: Instant::now() + config.settling_time,
             config,

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use ggrok_protocol::Limits;
 
+use crate::limits::available;
 use crate::{Access, Host, Metrics, Pseudonym};
 
 /// The settings of a relay. Where an app embeds it, those of connections are the app's own:
@@ -52,6 +53,10 @@ pub struct Config {
     /// also with a right one. A person mistypes less often, and guesses get nowhere. The networks of
     /// IPv6 (64 bits) count as one address, and so do all whose address trusted hops do not tell.
     pub wrong_tokens: u32,
+    /// Bytes of memory that the relay spends on visitors and their calls: windows, heads, bodies, buffers.
+    /// Where they are short, the address that has most of them gives way. By default half of what the
+    /// process may have: of its cgroup's limit or the machine's memory, and of its address space.
+    pub memory: usize,
     /// Where the relay counts what happens.
     pub metrics: Metrics,
     /// Who may read the metrics at `/_ggrok/metrics`. Without it there is no such page.
@@ -81,6 +86,7 @@ impl Config {
             tunnels: 10_000,
             tunnels_of_one: 10_000,
             wrong_tokens: 10,
+            memory: available::default_budget(),
             metrics: Metrics::new(),
             metrics_access: None,
             limits: Limits::default(),

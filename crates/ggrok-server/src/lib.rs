@@ -61,6 +61,7 @@ mod grant;
 mod handshake;
 mod host;
 mod hosts;
+mod limits;
 mod max_forwards;
 mod meter;
 mod metrics;

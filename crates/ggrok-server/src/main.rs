@@ -70,7 +70,7 @@ async fn run(args: &RelayArgs) -> anyhow::Result<()> {
     };
     let metrics = config.metrics.clone();
     let open = tokens.is_none();
-    tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), open, trusted_hops = config.trusted_hops, "listening");
+    tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), open, trusted_hops = config.trusted_hops, memory = %bytesize::ByteSize(config.memory as u64), "listening");
     let watching = async {
         match tokens {
             Some(tokens) => tokens.watch().await,

@@ -1,9 +1,9 @@
 //! What the relay counts, and the text by which Prometheus reads it.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use ggrok_protocol::Dialect;
+use ggrok_protocol::{Dialect, Memory};
 use http::StatusCode;
 use prometheus::core::Collector;
 use prometheus::{
@@ -34,6 +34,9 @@ pub(crate) struct Counts {
     pub(crate) sent: IntCounter,
     hops: [Histogram; Hop::ALL.len()],
     open_files: IntGauge,
+    memory: OnceLock<Memory>,
+    memory_used: IntGauge,
+    memory_limit: IntGauge,
 }
 
 /// How far a call has come.
@@ -111,10 +114,19 @@ impl Metrics {
         if let Some(open) = open_files() {
             self.0.open_files.set(open);
         }
+        if let Some(memory) = self.0.memory.get() {
+            self.0.memory_used.set(gauge_value(memory.used()));
+            self.0.memory_limit.set(gauge_value(memory.limit()));
+        }
         let gathered = self.0.registry.gather();
         TextEncoder::new()
             .encode_to_string(&gathered)
             .expect("all families have samples and a text can be written to")
+    }
+
+    /// Shows the state of a relay's budget of memory. The first relay counts.
+    pub(crate) fn show_memory(&self, memory: Memory) {
+        self.0.memory.get_or_init(|| memory);
     }
 
     pub(crate) fn counts(&self) -> &Counts {
@@ -198,6 +210,15 @@ impl Counts {
             ),
             hops: Hop::ALL.map(|(_, hop)| durations.with_label_values(&[hop])),
             open_files: gauge("process_open_fds", "Files that the process has open."),
+            memory: OnceLock::new(),
+            memory_used: gauge(
+                "ggrok_memory_bytes",
+                "Memory that is reserved for visitors and their calls.",
+            ),
+            memory_limit: gauge(
+                "ggrok_memory_limit_bytes",
+                "Memory that may be reserved for visitors and their calls.",
+            ),
             registry,
         }
     }
@@ -251,6 +272,10 @@ fn kept<C: Collector + Clone + 'static>(registry: &Registry, made: prometheus::R
     let registered = registry.register(Box::new(metric.clone()));
     registered.expect("each name is registered once");
     metric
+}
+
+fn gauge_value(bytes: usize) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
 }
 
 /// Files that this process has open, where the system tells.

@@ -115,6 +115,11 @@ pub(super) struct LimitArgs {
         value_name = "SIZE"
     )]
     body_limit: ByteSize,
+
+    /// Memory to spend on visitors and their calls; where it is short, the address that uses most of it
+    /// gives way [default: half of what the system lets the process have]
+    #[arg(long, env = "GGROK_MEMORY", value_name = "SIZE")]
+    memory: Option<ByteSize>,
 }
 
 impl LimitArgs {
@@ -147,6 +152,9 @@ impl LimitArgs {
         )?;
         config.head_limit = at_least("--head-limit", self.head_limit, 4, "browsers send as much")?;
         config.limits.body = bytes("--body-limit", self.body_limit)?;
+        if let Some(memory) = self.memory {
+            config.memory = budget(memory)?;
+        }
         Ok(())
     }
 }
@@ -154,6 +162,16 @@ impl LimitArgs {
 const fn count(count: u32) -> usize {
     count as usize
 }
+
+/// The budget of memory.
+fn budget(memory: ByteSize) -> anyhow::Result<usize> {
+    if memory < LEAST_MEMORY {
+        bail!("--memory is at least 16MiB: a few hundred calls take that much");
+    }
+    Ok(usize::try_from(memory.as_u64())?)
+}
+
+const LEAST_MEMORY: ByteSize = ByteSize::mib(16);
 
 /// A size that is held in memory, of so many KiB at least.
 fn at_least(flag: &str, size: ByteSize, least: u64, why: &str) -> anyhow::Result<usize> {

@@ -1,0 +1,3 @@
+//! The bounds of what the relay takes in.
+
+pub(crate) mod available;
