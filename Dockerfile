@@ -1,7 +1,8 @@
 # The relay:   docker build -t ggrok-relay .
 # The client:  docker build -t ggrok-client --target client .
 
-FROM docker.io/library/rust:1-slim-bookworm AS rust
+# Base images are pinned by the digest of their index; .github/dependabot.yml keeps them current.
+FROM docker.io/library/rust:1.97.0-slim-bookworm@sha256:6d220bf85c74e842a79da63997af8d2e74455c0b8847d8bb3a5888572334991d AS rust
 WORKDIR /src
 # jemalloc is built by it, and for kernels with pages of up to 64 KiB.
 RUN apt-get update \
@@ -32,7 +33,7 @@ RUN find crates -name '*.rs' -exec touch {} + \
  && cargo build --locked --release --package ggrok-client
 
 # The client checks the relay's certificate against the authorities Debian trusts.
-FROM docker.io/library/debian:bookworm-slim AS client
+FROM docker.io/library/debian:bookworm-slim@sha256:88200866dfff7ea7f5cbcb6ec7c8a701889efe6fe859fe64d6990e4b07ea4171 AS client
 COPY --from=rust /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 COPY --from=client-build /src/target/release/ggrok-client /usr/local/bin/ggrok-client
 USER 65532:65532
@@ -40,7 +41,7 @@ STOPSIGNAL SIGTERM
 ENTRYPOINT ["ggrok-client"]
 
 # The last stage is the default one. It listens on $PORT, which most platforms set.
-FROM docker.io/library/debian:bookworm-slim AS relay
+FROM docker.io/library/debian:bookworm-slim@sha256:88200866dfff7ea7f5cbcb6ec7c8a701889efe6fe859fe64d6990e4b07ea4171 AS relay
 COPY --from=relay-build /src/target/release/ggrok-server /usr/local/bin/ggrok-server
 USER 65532:65532
 EXPOSE 8080

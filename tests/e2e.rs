@@ -50,6 +50,7 @@ mod shares;
 mod smuggling;
 mod stopping;
 mod streaming;
+mod supply_chain;
 mod support;
 mod tokens;
 mod upgrades;
