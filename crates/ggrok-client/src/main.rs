@@ -236,6 +236,8 @@ fn start_log(level: LevelFilter) -> WorkerGuard {
     // of requests.
     let ours = Targets::new()
         .with_default(level.min(LevelFilter::WARN))
+        // h2 warns of what a peer does wrong, once for each frame.
+        .with_target("h2", level.min(LevelFilter::ERROR))
         .with_target("ggrok", level);
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(stderr)

@@ -16,6 +16,7 @@ use crate::attempts::{Attempts, counted};
 use crate::crowd::Crowd;
 use crate::error::RelayError;
 use crate::gate::Gate;
+use crate::log_limit::LogLimits;
 use crate::metrics::{Desk, Shed};
 use crate::registry::Registry;
 use crate::{Config, Denied, Event, Grant, forwarded, visitor};
@@ -38,6 +39,8 @@ pub(crate) struct App {
     pub(crate) memory: Memory,
     /// Whom tunnels let in.
     pub(crate) gate: Gate,
+    /// Lines that peers may cause in the log.
+    pub(crate) log: Arc<LogLimits>,
     /// Until when requests wait for their clients.
     pub(crate) settled: Instant,
     /// Owns the task of every tunnel.
@@ -60,6 +63,7 @@ impl App {
             calling: Crowd::new(config.per_address),
             memory,
             gate: Gate::new(),
+            log: Arc::new(LogLimits::new()),
             settled: Instant::now() + config.settling_time,
             config,
             observer,

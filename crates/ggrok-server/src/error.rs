@@ -118,6 +118,18 @@ impl RelayError {
         }
     }
 
+    /// Whether a registration failed before its client was known by a valid token.
+    pub(crate) const fn is_of_stranger(&self) -> bool {
+        matches!(
+            self,
+            Self::NoToken
+                | Self::WrongToken
+                | Self::TooManyAttempts(_)
+                | Self::FromPage
+                | Self::Stopping
+        )
+    }
+
     /// The answer that tells of the error, in the form that the request accepts.
     pub(crate) fn response(&self, accept: Option<&HeaderValue>) -> Response {
         if let Self::LastHop = self {

@@ -14,6 +14,7 @@ use crate::Tunnel;
 use crate::api::{answer, time};
 use crate::app::App;
 use crate::error::RelayError;
+use crate::log_limit::log_within;
 use crate::registry::Held;
 
 /// The routes of hosts.
@@ -78,7 +79,7 @@ async fn release(
         let host = host.ok_or(RelayError::UnknownHost)?;
         let released = app.registry.release(&host, grant.oversees());
         let owner = released.ok_or(RelayError::UnknownHost)?;
-        tracing::info!(%host, %owner, by = %grant.owner(), "a host was given free");
+        log_within!(app.log.changes, info, %host, %owner, by = %grant.owner(), "a host was given free");
         Ok(StatusCode::NO_CONTENT.into_response())
     })
     .await

@@ -62,6 +62,7 @@ mod handshake;
 mod host;
 mod hosts;
 mod limits;
+mod log_limit;
 mod max_forwards;
 mod meter;
 mod metrics;

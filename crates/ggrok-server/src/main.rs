@@ -107,6 +107,8 @@ fn start_log(args: &OperatorArgs) -> WorkerGuard {
     // of requests.
     let ours = Targets::new()
         .with_default(args.log_level.min(LevelFilter::WARN))
+        // h2 warns of what a peer does wrong, once for each frame.
+        .with_target("h2", args.log_level.min(LevelFilter::ERROR))
         .with_target("ggrok", args.log_level);
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(stderr)

@@ -23,6 +23,7 @@ use crate::error::RelayError;
 use crate::event::Event;
 use crate::gate::Door;
 use crate::handshake::{Handshake, Opening};
+use crate::log_limit::{LogLimits, log_within};
 use crate::metrics::{Desk, During};
 use crate::registry::{NotInserted, Registration, Registry};
 use crate::seen::Seen;
@@ -51,7 +52,12 @@ async fn answer(
         .await
         .unwrap_or_else(|error| {
             let peer = peer(&head.extensions).map(tracing::field::display);
-            tracing::warn!(path = head.uri.path(), peer, %error, "refused a client");
+            let path = head.uri.path();
+            if error.is_of_stranger() {
+                log_within!(app.log.strangers, warn, path, peer, %error, "refused a client");
+            } else {
+                log_within!(app.log.owners, warn, path, peer, %error, "refused a client");
+            }
             app.refuse(Desk::Registration, &error, accept.as_ref())
         })
 }
@@ -137,6 +143,7 @@ fn keep(app: &Arc<App>, opening: Opening, seat: Seat, session: Session) {
     let seen = seen.clone();
     // Not the app itself, which ends when its last user drops it: these outlive that for a moment.
     let (observer, registry) = (Arc::clone(&app.observer), app.registry.clone());
+    let log = Arc::clone(&app.log);
     let (owned, stop) = (app.tunnels.token(), app.stop.clone());
     let metrics = app.config.metrics.clone();
     let keeping = async move {
@@ -149,7 +156,7 @@ fn keep(app: &Arc<App>, opening: Opening, seat: Seat, session: Session) {
         };
         let presence = match seat.take(&registry) {
             Ok(registration) => {
-                tracing::info!("a client registered");
+                log_within!(log.registered, info, "a client registered");
                 let counted = metrics.tunnel(tunnel.dialect());
                 observer(Event::Connected(tunnel.clone()));
                 Some(Presence {
@@ -165,7 +172,7 @@ fn keep(app: &Arc<App>, opening: Opening, seat: Seat, session: Session) {
                 None
             }
         };
-        run(session, socket, &tunnel, presence, &stop).await;
+        run(session, socket, &tunnel, presence, &stop, &log).await;
         drop(owned);
     };
     tokio::spawn(keeping.instrument(span));
@@ -179,10 +186,11 @@ async fn run(
     tunnel: &Tunnel,
     mut presence: Option<Presence>,
     stop: &CancellationToken,
+    log: &LogLimits,
 ) {
     let leaving = async {
         tunnel.going_away().await;
-        tracing::info!("a client will stop");
+        log_within!(log.leaving, info, "a client will stop");
         drop(presence.take());
         timeout(LEAVING, tunnel.finished()).await.ok();
     };
@@ -201,8 +209,8 @@ async fn run(
         never = closing => never,
     };
     match ended {
-        Ok(ending) => tracing::info!(reason = ending.reason(), "a client left"),
-        Err(error) => tracing::warn!(%error, "a client was lost"),
+        Ok(ending) => log_within!(log.left, info, reason = ending.reason(), "a client left"),
+        Err(error) => log_within!(log.lost, warn, %error, "a client was lost"),
     }
 }
 
@@ -266,6 +274,7 @@ mod tests {
     use tokio_util::sync::CancellationToken;
 
     use super::{LEAVING, Registered, Seen, run};
+    use crate::log_limit::LogLimits;
     use crate::{Grant, Owner, Tunnel};
 
     /// A client that says GoAway, and nothing behind it.
@@ -331,7 +340,15 @@ mod tests {
         assert!(poll_immediate(&mut call).await.is_none());
         let began = Instant::now();
         let stop = CancellationToken::new();
-        run(session, Leaver::default(), &tunnel, None, &stop).await;
+        run(
+            session,
+            Leaver::default(),
+            &tunnel,
+            None,
+            &stop,
+            &LogLimits::new(),
+        )
+        .await;
         assert!(matches!(call.await, Err(CallError::Closed)));
         let patience = LEAVING..LEAVING + Duration::from_secs(5);
         assert!(patience.contains(&began.elapsed()));

@@ -21,6 +21,7 @@ use crate::app::App;
 use crate::error::RelayError;
 use crate::forwarded;
 use crate::host::Host;
+use crate::log_limit::log_within;
 use crate::metrics::Desk;
 use crate::place::Place;
 use crate::visitor::Visit;
@@ -93,7 +94,7 @@ async fn make(State(app): State<Arc<App>>, request: Request) -> Response {
             return Err(RelayError::UnknownHost);
         }
         let (ticket, link) = app.gate.shares.make(grant, opens)?;
-        tracing::info!(link = link.id, %place, "a link was made");
+        log_within!(app.log.changes, info, link = link.id, %place, "a link was made");
         let mut response = (
             StatusCode::CREATED,
             Json(Shown::of(app, link, Some(&ticket))),
@@ -120,7 +121,7 @@ async fn revoke(State(app): State<Arc<App>>, Path(id): Path<String>, request: Re
         if !app.gate.shares.revoke(grant.owner(), &id) {
             return Err(RelayError::UnknownLink);
         }
-        tracing::info!(link = id, "a link was revoked");
+        log_within!(app.log.changes, info, link = id, "a link was revoked");
         Ok(StatusCode::NO_CONTENT.into_response())
     })
     .await
