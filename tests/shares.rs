@@ -472,6 +472,32 @@ async fn made(relay: SocketAddr, token: &str, uses: Option<u32>) -> String {
 }
 
 #[tokio::test]
+async fn a_visitor_is_let_in_among_any_number_of_cookies_that_other_hosts_have_set() {
+    let (relay, _origin, _client) = of_owners().await;
+    let ask = async |target: &str, fields: &str| {
+        let request = format!(
+            "GET {target} HTTP/1.1\r\nHost: app.ana.example\r\nConnection: close\r\nX-Forwarded-For: 192.0.2.1\r\n{fields}\r\n"
+        );
+        raw(relay.address, request).await
+    };
+    for proto in ["http", "https"] {
+        let path = made(relay.address, "k-ana", Some(1)).await;
+        let opened = ask(&path, &format!("X-Forwarded-Proto: {proto}\r\n")).await;
+        let own = opened.field("set-cookie")[0].split(';').next().unwrap();
+        let (name, _) = own.split_once('=').unwrap();
+        let name = name.strip_prefix("__Host-").unwrap_or(name);
+        let forged: Vec<String> = (0..400).map(|n| format!("{name}={n:A>64}")).collect();
+        let forged = forged.join("; ");
+        let others = ask("/", &format!("Cookie: {forged}\r\n")).await;
+        assert_eq!((others.status(), others.error()), (410, Some("link-over")));
+        let all = format!("Cookie: {forged}; {own}\r\n");
+        assert_eq!(ask("/", &all).await.status(), 200, "{proto}");
+        // The visitor is known when it opens the link again, and uses nothing up.
+        assert_eq!(ask(&path, &all).await.status(), 303);
+    }
+}
+
+#[tokio::test]
 async fn opening_sets_a_cookie_of_this_host_alone_and_sends_on_without_the_secret() {
     let (relay, _origin, _client) = of_owners().await;
     let path = made(relay.address, "k-ana", None).await;

@@ -44,7 +44,8 @@ impl Crumb {
     }
 }
 
-/// Takes the relay's own cookies out of a request. The app's stay as they are.
+/// Takes the relay's own cookies out of a request. The app's stay as they are. Those that only this host
+/// can have set come first; there are as many as the head of a request holds.
 pub(super) fn take(headers: &mut HeaderMap) -> Vec<Crumb> {
     let has_ours = |value: &HeaderValue| {
         // Nearly no request has any, and a search costs less than a look at each cookie.
@@ -65,8 +66,11 @@ pub(super) fn take(headers: &mut HeaderMap) -> Vec<Crumb> {
             headers.append(COOKIE, left);
         }
     }
-    let crumbs = values.iter().flat_map(cookies).filter_map(Crumb::read);
-    crumbs.take(MOST).collect()
+    let all = || values.iter().flat_map(cookies);
+    let is_of_host = |cookie: &&[u8]| cookie.starts_with(SECURE.as_bytes());
+    let others = all().filter(|cookie| !is_of_host(cookie));
+    let ordered = all().filter(is_of_host).chain(others);
+    ordered.filter_map(Crumb::read).collect()
 }
 
 fn cookies(value: &HeaderValue) -> impl Iterator<Item = &[u8]> {
@@ -91,9 +95,6 @@ const PLAIN: &str = "ggrok-share-";
 
 /// Finds what all our names have.
 static FINDER: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(PLAIN));
-
-/// Cookies of ours in one request: each is looked up.
-const MOST: usize = 16;
 
 #[cfg(test)]
 mod tests {
@@ -138,6 +139,24 @@ mod tests {
             assert!(!attributes.contains("Domain"));
             assert_eq!(taken(&[cookie.as_bytes()]), (vec![crumb()], vec![]));
         }
+    }
+
+    #[test]
+    fn comes_first_where_no_other_host_can_have_set_it() {
+        let value = |seal: u8| {
+            let set = Crumb {
+                seal: [seal; 32],
+                ..crumb()
+            };
+            let set = set.set(Duration::ZERO, false);
+            let set = set.to_str().unwrap();
+            set.split(';').next().unwrap().to_owned()
+        };
+        let (first, last) = (value(1), format!("__Host-{}", value(2)));
+        let fields = [first.as_bytes(), b"a=1", last.as_bytes()];
+        let (crumbs, left) = taken(&fields);
+        let seals: Vec<u8> = crumbs.iter().map(|crumb| crumb.seal[0]).collect();
+        assert_eq!((seals, left), (vec![2, 1], vec!["a=1".to_owned()]));
     }
 
     #[test]

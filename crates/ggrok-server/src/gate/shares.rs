@@ -76,6 +76,15 @@ impl Link {
             .is_some_and(|uses| self.sessions.len() >= uses)
     }
 
+    /// Whether a sealed cookie is of a visitor that has come in already.
+    fn has_session(&self, crumb: &Crumb) -> bool {
+        let is_counted = || {
+            let session: [u8; 32] = Sha256::digest(crumb.session).into();
+            self.sessions.contains(&session)
+        };
+        self.opens.uses.is_none() || is_counted()
+    }
+
     fn describe(&self, id: &str) -> Description {
         Description {
             id: id.to_owned(),
@@ -162,14 +171,17 @@ impl Shares {
         let (id, secret) = ticket.split_once('.').ok_or(RelayError::LinkOver)?;
         let secret = BASE64URL_NOPAD.decode(secret.as_bytes());
         let digest: [u8; 32] = Sha256::digest(secret.map_err(|_| RelayError::LinkOver)?).into();
+        let own = crumbs
+            .iter()
+            .filter(|crumb| crumb.link == id && self.is_sealed(crumb));
+        let own: Vec<&Crumb> = own.collect();
         let links = self.links();
         let link = links.get(id).ok_or(RelayError::LinkOver)?;
         let is_right = bool::from(link.digest.ct_eq(&digest)) && link.opens.host == *host;
         if !is_right || link.is_over() {
             return Err(RelayError::LinkOver);
         }
-        let is_in_use = |crumb: &Crumb| self.is_session(crumb, id, link);
-        let crumb = if crumbs.iter().any(is_in_use) {
+        let crumb = if own.into_iter().any(|crumb| link.has_session(crumb)) {
             None
         } else if link.is_used_up() {
             return Err(RelayError::LinkUsedUp);
@@ -183,7 +195,8 @@ impl Shares {
         })
     }
 
-    /// Lets a visitor in by one of its cookies.
+    /// Lets a visitor in by one of its cookies. Cookies that this relay did not seal count for nothing,
+    /// however many another host of the domain has set. The head of a request bounds how many are looked at.
     pub(super) fn pass(
         &self,
         owner: &Owner,
@@ -191,16 +204,23 @@ impl Shares {
         path: &str,
         crumbs: &[Crumb],
     ) -> Result<Pass, RelayError> {
-        let mut why_not = RelayError::LinkRequired;
-        for crumb in crumbs {
+        let mut why_not = None;
+        for crumb in crumbs.iter().filter(|crumb| self.is_sealed(crumb)) {
             match self.pass_by(owner, host, path, crumb) {
                 Ok(pass) => return Ok(pass),
-                Err(error) => why_not = error,
+                // Sealed for another host, or of the past: less telling than what else is wrong.
+                Err(RelayError::LinkOver) => {}
+                Err(error) => why_not = Some(error),
             }
         }
-        Err(why_not)
+        Err(why_not.unwrap_or(if crumbs.is_empty() {
+            RelayError::LinkRequired
+        } else {
+            RelayError::LinkOver
+        }))
     }
 
+    /// Lets a visitor in by a cookie that this relay has sealed.
     fn pass_by(
         &self,
         owner: &Owner,
@@ -210,9 +230,8 @@ impl Shares {
     ) -> Result<Pass, RelayError> {
         let mut links = self.links();
         let link = links.get_mut(&crumb.link).ok_or(RelayError::LinkOver)?;
-        let is_right = self.is_sealed(crumb) && link.opens.host == *host;
         // The host may have become somebody else's.
-        if !is_right || link.grant.owner() != owner || link.is_over() {
+        if link.opens.host != *host || link.grant.owner() != owner || link.is_over() {
             return Err(RelayError::LinkOver);
         }
         let opens = &link.opens;
@@ -254,15 +273,6 @@ impl Shares {
         seal.ct_eq(&crumb.seal).into()
     }
 
-    /// Whether a cookie is of a visitor that has come in by this link already.
-    fn is_session(&self, crumb: &Crumb, id: &str, link: &Link) -> bool {
-        let is_counted = || {
-            link.sessions
-                .contains(&<[u8; 32]>::from(Sha256::digest(crumb.session)))
-        };
-        crumb.link == id && self.is_sealed(crumb) && (link.opens.uses.is_none() || is_counted())
-    }
-
     fn links(&self) -> MutexGuard<'_, HashMap<String, Link>> {
         self.links.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -274,7 +284,7 @@ const MOST: usize = 10_000;
 
 #[cfg(test)]
 mod tests {
-    use super::{Opens, Pass, Shares};
+    use super::{Crumb, Opens, Pass, Shares};
     use crate::error::RelayError;
     use crate::host::Host;
     use crate::{Grant, Owner};
@@ -389,6 +399,42 @@ mod tests {
                     .is_err()
             );
         }
+    }
+
+    #[test]
+    fn lets_a_visitor_in_among_any_number_of_cookies_of_others() {
+        let shares = Shares::new();
+        let (ticket, link) = shares.make(ana(), opens(Some("/a"), Some(1))).unwrap();
+        let own = || shares.open(&host(), &ticket, &[]).unwrap().crumb.unwrap();
+        let other: Host = "b.example".parse().unwrap();
+        let elsewhere = Opens {
+            host: other.clone(),
+            ..opens(None, None)
+        };
+        let (others, _) = shares.make(ana(), elsewhere).unwrap();
+        let mut crumbs = Vec::new();
+        for number in 0..800 {
+            let mut forged = own();
+            forged.seal[number % 32] ^= 1;
+            // Sealed by this relay, for another host.
+            let sealed = shares.open(&other, &others, &[]).unwrap().crumb.unwrap();
+            crumbs.extend([forged, sealed]);
+        }
+        let pass = |path: &str, crumbs: &[Crumb]| {
+            let pass = shares.pass(&Owner::new("ana"), &host(), path, crumbs);
+            pass.map(drop)
+        };
+        assert!(matches!(pass("/a", &crumbs), Err(RelayError::LinkOver)));
+        assert!(matches!(pass("/a", &[]), Err(RelayError::LinkRequired)));
+        crumbs.insert(1_000, own());
+        assert!(pass("/a", &crumbs).is_ok());
+        assert!(matches!(pass("/b", &crumbs), Err(RelayError::OutsideLink)));
+        // The visitor has come in, and opens the link again.
+        let opened = shares.open(&host(), &ticket, &crumbs).unwrap();
+        assert!(opened.crumb.is_none() && link.used == 0);
+        let links = shares.of(&Owner::new("ana"));
+        let used: usize = links.iter().map(|link| link.used).sum();
+        assert_eq!(used, 1);
     }
 
     #[tokio::test(start_paused = true)]
