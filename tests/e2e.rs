@@ -26,6 +26,8 @@ mod http2;
 mod lifecycle;
 mod limits;
 mod local_http2;
+#[cfg(target_os = "linux")]
+mod log_lines;
 mod magic_mirror_client;
 mod many_fields;
 mod metrics;
@@ -33,6 +35,7 @@ mod mirrors;
 mod originals;
 mod own_limits;
 mod owners;
+mod password_checks;
 mod pauses;
 mod presence;
 mod programs;

@@ -45,6 +45,13 @@ impl Attempts {
         }
     }
 
+    /// Whether an address has failed within the last minute.
+    pub(crate) fn has_failed(&self, address: IpAddr) -> bool {
+        let failures = self.failures();
+        let of_address = failures.peek(&key(address));
+        of_address.is_some_and(|failures| failures.first.elapsed() < PERIOD)
+    }
+
     /// Notes that an address tried, and failed.
     pub(crate) fn failed(&self, address: IpAddr) {
         let mut failures = self.failures();
@@ -57,6 +64,15 @@ impl Attempts {
             *of_address = fresh();
         }
         of_address.count += 1;
+    }
+
+    /// All failures that are remembered.
+    #[cfg(test)]
+    pub(crate) fn count(&self) -> u32 {
+        self.failures()
+            .iter()
+            .map(|(_, failures)| failures.count)
+            .sum()
     }
 
     fn failures(&self) -> MutexGuard<'_, LruCache<IpAddr, Failures>> {

@@ -1,23 +1,23 @@
 //! Whom a tunnel's rules let in, before anything of a request is sent to its client.
 
 pub(crate) mod api;
+mod checks;
 mod cookie;
 mod door;
 mod login;
 mod pass;
+mod queue;
 mod seal;
 mod shares;
+mod wrong_logins;
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::body::Body;
 use http::{HeaderMap, HeaderName, Request};
-use tokio::sync::Semaphore;
-use tokio::task::spawn_blocking;
-use tokio::time::timeout;
 
+use self::checks::Checks;
 use self::cookie::Crumb;
 pub(crate) use self::door::Door;
 pub(crate) use self::login::LOGIN_HEADER;
@@ -32,16 +32,16 @@ use crate::host::Host;
 pub(crate) struct Gate {
     pub(crate) shares: Shares,
     wrong_logins: Arc<Attempts>,
-    /// Passwords are looked at one by one, since each takes memory and a core.
-    looking: Arc<Semaphore>,
+    checks: Checks,
 }
 
 impl Gate {
     pub(crate) fn new() -> Self {
+        let wrong_logins = Arc::new(Attempts::new(WRONG_LOGINS));
         Self {
             shares: Shares::new(),
-            wrong_logins: Arc::new(Attempts::new(WRONG_LOGINS)),
-            looking: Arc::new(Semaphore::new(1)),
+            checks: Checks::new(Arc::clone(&wrong_logins)),
+            wrong_logins,
         }
     }
 
@@ -111,36 +111,13 @@ impl Gate {
         if self.wrong_logins.allowed(address).is_err() {
             return Err(RelayError::TooManyLogins);
         }
-        if !door.knows(&login.text) && !self.is_right(door, address, login.text).await? {
+        let is_right =
+            door.knows(&login.text) || self.checks.is_right(door, address, login.text).await?;
+        if !is_right {
             return Err(RelayError::WrongLogin);
         }
         headers.remove(login.field);
         Ok(())
-    }
-
-    async fn is_right(
-        &self,
-        door: &Arc<Door>,
-        address: IpAddr,
-        login: Vec<u8>,
-    ) -> Result<bool, RelayError> {
-        let turn = timeout(TURN, Arc::clone(&self.looking).acquire_owned()).await;
-        let turn = turn.map_err(|_| RelayError::TooManyLogins)?;
-        // Others may have failed meanwhile.
-        if self.wrong_logins.allowed(address).is_err() {
-            return Err(RelayError::TooManyLogins);
-        }
-        let (door, wrong) = (Arc::clone(door), Arc::clone(&self.wrong_logins));
-        // It runs to its end, and counts, whether or not the visitor waits for it.
-        let looking = spawn_blocking(move || {
-            let is_right = door.look(&login);
-            if !is_right {
-                wrong.failed(address);
-            }
-            drop(turn);
-            is_right
-        });
-        looking.await.map_err(|_| RelayError::Stopping)
     }
 }
 
@@ -174,9 +151,6 @@ const OTHER_PATHS: &[&str] = &[
 
 /// Wrong passwords of one address in a minute. Who types needs fewer, who guesses needs more.
 const WRONG_LOGINS: u32 = 10;
-
-/// How long a password may wait for those before it.
-const TURN: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
 mod tests {

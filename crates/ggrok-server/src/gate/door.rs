@@ -6,8 +6,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use ggrok_protocol::{Logins, Rules};
 use subtle::{Choice, ConstantTimeEq};
+use tokio::time::Instant;
 
 use super::seal::Seal;
+use super::wrong_logins::WrongLogins;
 
 /// One tunnel's rules. The logins that were right are known again without the work of the first time.
 pub(crate) struct Door {
@@ -15,6 +17,7 @@ pub(crate) struct Door {
     seal: Seal,
     /// Seals of logins that were right: as many as there are logins at most.
     right: Mutex<Vec<[u8; 32]>>,
+    wrong: Mutex<WrongLogins>,
 }
 
 impl Door {
@@ -23,6 +26,7 @@ impl Door {
             rules,
             seal: Seal::new(),
             right: Mutex::default(),
+            wrong: Mutex::default(),
         }
     }
 
@@ -71,6 +75,20 @@ impl Door {
             self.right().push(self.seal.of(&[login]));
         }
         true
+    }
+
+    /// Counts a wrong login.
+    pub(super) fn failed(&self) {
+        self.wrong().failed();
+    }
+
+    /// The time before which no login is checked, where there were many wrong ones of late.
+    pub(super) fn next_check(&self) -> Option<Instant> {
+        self.wrong().next_check()
+    }
+
+    fn wrong(&self) -> MutexGuard<'_, WrongLogins> {
+        self.wrong.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn right(&self) -> MutexGuard<'_, Vec<[u8; 32]>> {
