@@ -24,6 +24,19 @@ async fn from(address: &str, relay: SocketAddr, request: &str) -> Answer {
     }
 }
 
+/// The status that somebody gets who asks from an address of loopback, where the connection may go on.
+#[cfg(target_os = "linux")]
+async fn begun(address: &str, relay: SocketAddr, request: &str) -> u16 {
+    let socket = TcpSocket::new_v4().unwrap();
+    let address: IpAddr = address.parse().unwrap();
+    socket.bind((address, 0).into()).unwrap();
+    let mut stream = socket.connect(relay).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut line = [0; 12];
+    stream.read_exact(&mut line).await.unwrap();
+    str::from_utf8(&line[9..]).unwrap().parse().unwrap()
+}
+
 fn registration(relay: SocketAddr, token: &str, fields: &str) -> String {
     format!(
         "GET /$$ggrok HTTP/1.1\r\nHost: {relay}\r\nConnection: Upgrade, close\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nAuthorization: Bearer {token}\r\n{fields}\r\n"
@@ -136,4 +149,50 @@ async fn counts_no_request_that_gives_no_token() {
     }
     let answer = from("127.0.0.1", at, &listing(at, "s3cret", "")).await;
     assert_eq!(answer.status(), 200);
+}
+
+/// A token of medium strength, one that is as strong as `token new` makes it, and guesses at both.
+const TOKENS: [(&str, &str); 2] = [
+    ("tok-of-the-operator-1", "tok-of-the-operator-2"),
+    (
+        "ggrok_w5Yk1s0cGZ4q8XbTn7uVhRzLpMaEoJd2iKfQxU3yB6A",
+        "ggrok_w5Yk1s0cGZ4q8XbTn7uVhRzLpMaEoJd2iKfQxU3yB6B",
+    ),
+];
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn lets_a_right_token_in_from_an_address_that_gave_wrong_ones() {
+    for (token, guess) in TOKENS {
+        let relay = Relay::with(|config| {
+            config.access = Access::token(token);
+            config.metrics_access = Some(Access::token("the token of the metrics"));
+        })
+        .await;
+        let at = relay.address;
+        for number in 0..12 {
+            let status = if number < 10 { 401 } else { 429 };
+            let request = match number % 2 {
+                0 => registration(at, guess, ""),
+                _ => listing(at, guess, ""),
+            };
+            let answer = from("127.0.0.2", at, &request).await;
+            assert_eq!(answer.status(), status, "{number}");
+        }
+        let metrics = |token| {
+            let page = listing(at, token, "");
+            page.replace("/_ggrok/mirrors", "/_ggrok/metrics")
+        };
+        for (request, status) in [
+            (listing(at, token, ""), 200),
+            (metrics("the token of the metrics"), 200),
+            (listing(at, guess, ""), 429),
+            (metrics(guess), 429),
+            (listing(at, "s3cret", ""), 429),
+            (registration(at, token, ""), 101),
+        ] {
+            let answer = begun("127.0.0.2", at, &request).await;
+            assert_eq!(answer, status, "{request}");
+        }
+    }
 }

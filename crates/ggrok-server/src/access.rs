@@ -24,6 +24,12 @@ pub trait Authenticate: Send + Sync + 'static {
         &self,
         request: &mut Parts,
     ) -> impl Future<Output = Result<Grant, Denied>> + Send;
+
+    /// Whether it costs next to nothing to find out that a token is wrong. Then the relay asks for strong
+    /// tokens (16 bytes and more) of an address, too, that gave too many wrong ones.
+    fn is_cheap(&self) -> bool {
+        false
+    }
 }
 
 /// Why somebody is not let in.
@@ -49,6 +55,14 @@ pub fn take_token(headers: &mut HeaderMap) -> Option<HeaderValue> {
     let token = bearer(headers.get(AUTHORIZATION)?.as_bytes())?;
     headers.remove(AUTHORIZATION);
     Some(token)
+}
+
+/// The token that [`take_token`] would take.
+pub(crate) fn given_token(headers: &HeaderMap) -> Option<HeaderValue> {
+    match headers.get(TOKEN_HEADER) {
+        Some(token) => Some(token.clone()),
+        None => bearer(headers.get(AUTHORIZATION)?.as_bytes()),
+    }
 }
 
 fn bearer(authorization: &[u8]) -> Option<HeaderValue> {
@@ -98,6 +112,11 @@ impl Access {
         self.is_open
     }
 
+    /// Whether a wrong token costs next to nothing.
+    pub(crate) fn is_cheap(&self) -> bool {
+        self.by.is_cheap()
+    }
+
     /// Takes the credentials out of a request, and says what they grant.
     pub(crate) async fn authenticate(&self, request: &mut Parts) -> Result<Grant, Denied> {
         let grant = self.by.authenticate(request).await?;
@@ -117,11 +136,17 @@ impl fmt::Debug for Access {
 /// An [`Authenticate`] whose type is not known.
 trait Erased: Send + Sync {
     fn authenticate<'a>(&'a self, request: &'a mut Parts) -> BoxFuture<'a, Result<Grant, Denied>>;
+
+    fn is_cheap(&self) -> bool;
 }
 
 impl<A: Authenticate> Erased for A {
     fn authenticate<'a>(&'a self, request: &'a mut Parts) -> BoxFuture<'a, Result<Grant, Denied>> {
         Authenticate::authenticate(self, request).boxed()
+    }
+
+    fn is_cheap(&self) -> bool {
+        Authenticate::is_cheap(self)
     }
 }
 

@@ -11,8 +11,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::access::Access;
-use crate::attempts::{Attempts, counted};
+use crate::access::{Access, given_token};
+use crate::attempts::{TokenAttempts, counted};
 use crate::crowd::Crowd;
 use crate::error::RelayError;
 use crate::gate::Gate;
@@ -30,7 +30,7 @@ pub(crate) struct App {
     pub(crate) observer: Observer,
     pub(crate) registry: Registry,
     /// Wrong tokens, by who gave them.
-    pub(crate) wrong_tokens: Attempts,
+    pub(crate) wrong_tokens: TokenAttempts,
     /// Connections that are open, by whose they are.
     pub(crate) connected: Crowd,
     /// Calls that are under way at hosts, by whose they are.
@@ -58,7 +58,7 @@ impl App {
         config.metrics.show_memory(memory.clone());
         Self {
             registry: Registry::new(config.tunnels, config.tunnels_of_one),
-            wrong_tokens: Attempts::new(config.wrong_tokens),
+            wrong_tokens: TokenAttempts::new(config.wrong_tokens),
             connected: Crowd::new(config.per_address),
             calling: Crowd::new(config.per_address),
             memory,
@@ -75,7 +75,7 @@ impl App {
 
     /// Takes the credentials out of a request, and says what they grant. An address that gave too many
     /// wrong tokens is refused before anybody is asked, and afterwards too: guesses that are looked at side
-    /// by side learn no more than those that come one by one.
+    /// by side learn no more than those that come one by one. Tokens that nobody guesses are let through.
     pub(crate) async fn authenticate(
         &self,
         access: &Access,
@@ -86,16 +86,23 @@ impl App {
             // An app that does not tell who connects: one who guesses must not lock all others out.
             return Ok(access.authenticate(request).await?);
         }
-        let address = counted(address);
-        let may_guess = || {
-            let allowed = self.wrong_tokens.allowed(address);
+        let (address, attempts) = (counted(address), &self.wrong_tokens);
+        let token = given_token(&request.headers);
+        let token = token.as_ref().map(HeaderValue::as_bytes);
+        let may_give = || {
+            let allowed = attempts.allowed(address, token, access.is_cheap());
             allowed.map_err(RelayError::TooManyAttempts)
         };
-        may_guess()?;
+        may_give()?;
         let granted = access.authenticate(request).await;
-        may_guess()?;
-        if let Err(Denied::WrongToken) = granted {
-            self.wrong_tokens.failed(address);
+        may_give()?;
+        match (&granted, token) {
+            (Ok(_), Some(token)) if !access.is_open() => attempts.succeeded(address, token),
+            (Err(Denied::WrongToken), _) => {
+                let counted = attempts.failed(address, token);
+                counted.map_err(RelayError::TooManyAttempts)?;
+            }
+            _ => {}
         }
         Ok(granted?)
     }

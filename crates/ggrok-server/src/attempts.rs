@@ -1,5 +1,7 @@
 //! How often each address has been wrong of late: a bound on guessing.
 
+mod tokens;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::num::NonZeroUsize;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -7,6 +9,8 @@ use std::time::Duration;
 
 use lru::LruCache;
 use tokio::time::Instant;
+
+pub(crate) use self::tokens::{Strength, TokenAttempts};
 
 /// Failed attempts by address. Of IPv6 the first 64 bits count, since whoever has one address there
 /// has the whole network. So many addresses are remembered; for another one the oldest is forgotten.

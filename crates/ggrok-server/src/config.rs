@@ -50,7 +50,7 @@ pub struct Config {
     /// Clients that one owner may have registered at a time.
     pub tunnels_of_one: usize,
     /// Wrong tokens that an address may give in a minute. Beyond, it is refused until the minute is over,
-    /// also with a right one. A person mistypes less often, and guesses get nowhere. The networks of
+    /// except with a right token that is strong. A person mistypes less often, and guesses get nowhere. The networks of
     /// IPv6 (64 bits) count as one address, and so do all whose address trusted hops do not tell.
     pub wrong_tokens: u32,
     /// Bytes of memory that the relay spends on visitors and their calls: windows, heads, bodies, buffers.

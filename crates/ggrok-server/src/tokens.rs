@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::file::BadTokens;
 use crate::access::take_token;
+use crate::attempts::Strength;
 use crate::{Authenticate, Denied, Grant, Owner};
 
 /// The SHA-256 of a token. The token itself is not kept.
@@ -73,6 +74,13 @@ impl Tokens {
             text,
         };
         Ok(Self::new(master, Some(path), table))
+    }
+
+    /// Whether a token can be guessed, as far as its text tells: it is short, or has few different
+    /// characters.
+    #[must_use]
+    pub fn is_weak(token: &str) -> bool {
+        Strength::of(token.as_bytes()) == Strength::Weak
     }
 
     fn new(master: Option<&str>, path: Option<PathBuf>, table: Table) -> Self {
@@ -199,6 +207,10 @@ impl Authenticate for Tokens {
     async fn authenticate(&self, request: &mut Parts) -> Result<Grant, Denied> {
         let token = take_token(&mut request.headers).ok_or(Denied::NoToken)?;
         self.grant(token.as_bytes()).ok_or(Denied::WrongToken)
+    }
+
+    fn is_cheap(&self) -> bool {
+        true
     }
 }
 
