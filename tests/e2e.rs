@@ -58,4 +58,6 @@ mod support;
 mod tokens;
 mod upgrades;
 mod verbatim;
+#[cfg(target_os = "linux")]
+mod warnings;
 mod websocket_suite;

@@ -74,6 +74,8 @@ impl Relay {
 pub struct RelayProgram {
     pub program: Program,
     pub address: SocketAddr,
+    /// Lines of its log until it listened.
+    pub said: Vec<String>,
 }
 
 impl RelayProgram {
@@ -92,9 +94,20 @@ impl RelayProgram {
 
     /// Waits until it listens.
     pub async fn ready(mut program: Program) -> Self {
-        let line = program.line_with("listening").await;
+        let mut said = Vec::new();
+        let line = loop {
+            let line = program.line_with("").await;
+            if line.contains("listening") {
+                break line;
+            }
+            said.push(line);
+        };
         let line: serde_json::Value = serde_json::from_str(&line).unwrap();
         let address = line["address"].as_str().unwrap().parse().unwrap();
-        Self { program, address }
+        Self {
+            program,
+            address,
+            said,
+        }
     }
 }

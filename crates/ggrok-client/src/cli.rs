@@ -7,12 +7,13 @@ mod registration;
 mod relay;
 mod rules;
 mod share;
+mod warnings;
 
 use std::env;
 use std::ffi::OsString;
 
 use clap::builder::FalseyValueParser;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use ggrok_client::Config;
 use tracing::level_filters::LevelFilter;
 
@@ -24,7 +25,7 @@ use self::relay::RelayArgs;
 pub(crate) use self::relay::{relay_address, token_warning};
 use self::rules::RulesArgs;
 pub(crate) use self::share::{NewShareArgs, OwnerArgs, ShareAction, ShareArgs};
-use crate::settings::Settings;
+use crate::settings::{self, Settings};
 
 /// Shows a web app on this machine to the world, at the address of a ggrok relay.
 ///
@@ -38,6 +39,19 @@ pub(crate) struct Cli {
     pub(crate) command: Option<Command>,
     #[command(flatten)]
     pub(crate) tunnel: TunnelArgs,
+}
+
+impl Cli {
+    /// Reads arguments and the environment, and returns besides what warnings there are of them.
+    pub(crate) fn read(
+        args: impl Iterator<Item = OsString>,
+    ) -> Result<(Self, Vec<String>), clap::Error> {
+        let matches = Self::command().try_get_matches_from(with_two_dashes(args))?;
+        let cli = Self::from_arg_matches(&matches);
+        let cli = cli.map_err(|error| error.format(&mut Self::command()))?;
+        let saved = settings::path().ok();
+        Ok((cli, warnings::warnings(&matches, saved.as_deref())))
+    }
 }
 
 /// What else the client can do.
@@ -140,7 +154,7 @@ const OUTPUT: &str = "Output";
 
 /// Rewrites the originals' flags, which may have one dash: ggrok's `-client`, `-port 3000` and
 /// `-proxyServer HOST`, magic-mirror's `-remote URL`, `-name NAME`, `-local ADDRESS`, `-apikey KEY`.
-pub(crate) fn with_two_dashes(args: impl Iterator<Item = OsString>) -> Vec<OsString> {
+fn with_two_dashes(args: impl Iterator<Item = OsString>) -> Vec<OsString> {
     args.map(|arg| {
         let name = arg.to_str().unwrap_or_default().split('=').next();
         match name {

@@ -12,7 +12,6 @@ use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 
 use anyhow::Context;
-use clap::Parser;
 use ggrok_client::{ConnectError, Event, RunError};
 use tokio::runtime::Builder;
 use tokio_util::sync::CancellationToken;
@@ -34,16 +33,21 @@ use crate::signals::Signals;
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse_from(cli::with_two_dashes(env::args_os())) {
-        Ok(cli) => cli,
+    let (cli, warnings) = match Cli::read(env::args_os()) {
+        Ok(read) => read,
         Err(error) => return usage(&error),
     };
+    // A tunnel logs them.
+    let is_tunnel = cli.command.is_none() && cli.tunnel.proxy_server.is_none();
+    for warning in warnings.iter().filter(|_| !is_tunnel) {
+        eprintln!("ggrok-client: {warning}");
+    }
     let result = match (cli.command, &cli.tunnel.proxy_server) {
         (Some(Command::Login { server, token }), _) => login(server, token),
         (Some(Command::Share(args)), _) => return run(1, share::run(*args)),
         (Some(Command::Config { action }), _) => config(action.unwrap_or(ConfigAction::Show)),
         (None, Some(server)) => save_server(server.clone()),
-        (None, None) => return run(cli.tunnel.limits.workers(), tunnel(&cli.tunnel)),
+        (None, None) => return run(cli.tunnel.limits.workers(), tunnel(&cli.tunnel, &warnings)),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -87,14 +91,15 @@ fn usage(error: &clap::Error) -> ExitCode {
     USAGE.into()
 }
 
-async fn tunnel(args: &TunnelArgs) -> ExitCode {
+async fn tunnel(args: &TunnelArgs, warnings: &[String]) -> ExitCode {
     let _log = start_log(args.log_level);
     let (config, signals) = match (args.config(), Signals::listen()) {
         (Ok(config), Ok(signals)) => (config, signals),
         (Err(error), _) => return fail(&error, USAGE),
         (_, Err(error)) => return fail(&error.into(), FAILED),
     };
-    if let Some(warning) = cli::token_warning(&config.relay, config.token.as_ref()) {
+    let in_the_clear = cli::token_warning(&config.relay, config.token.as_ref());
+    for warning in warnings.iter().chain(&in_the_clear) {
         tracing::warn!("{warning}");
     }
     let console = Console::start();

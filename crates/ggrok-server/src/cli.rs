@@ -4,13 +4,14 @@ mod access;
 mod limits;
 mod operator;
 mod timeouts;
+mod warnings;
 
 use std::env;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use clap::builder::FalseyValueParser;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use ggrok_server::{Access, Config, Host, Pattern, Pseudonym};
 
 use self::access::AccessArgs;
@@ -28,6 +29,17 @@ pub(crate) struct Cli {
     pub(crate) command: Option<Command>,
     #[command(flatten)]
     pub(crate) relay: RelayArgs,
+}
+
+impl Cli {
+    /// Reads the arguments and the environment, and returns what the operator should mend besides.
+    pub(crate) fn read() -> (Self, Vec<String>) {
+        let matches = Self::command().get_matches();
+        let cli = Self::from_arg_matches(&matches);
+        let cli = cli.unwrap_or_else(|error| error.format(&mut Self::command()).exit());
+        let warnings = warnings::warnings(&cli.relay, &matches);
+        (cli, warnings)
+    }
 }
 
 /// What else the program can do.

@@ -8,7 +8,6 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use clap::Parser;
 use ggrok_server::Access;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
@@ -26,13 +25,16 @@ use crate::cli::{Cli, Command, LogFormat, OperatorArgs, RelayArgs, TokenAction};
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let (cli, warnings) = Cli::read();
     let result = match cli.command {
         Some(Command::Token {
             action: TokenAction::New(new),
         }) => token::new(&new),
         None => {
             let _log = start_log(&cli.relay.operator);
+            for warning in warnings {
+                tracing::warn!("{warning}");
+            }
             runtime(cli.relay.workers()).and_then(|runtime| runtime.block_on(run(&cli.relay)))
         }
     };

@@ -69,15 +69,20 @@ impl AccessArgs {
         self.file().is_some()
     }
 
-    fn file(&self) -> Option<&PathBuf> {
+    /// The file of tokens.
+    pub(super) fn file(&self) -> Option<&PathBuf> {
         let file = self.tokens_file.as_ref();
         file.filter(|path| !path.as_os_str().is_empty())
     }
 
+    /// The token that allows everything.
+    pub(super) fn token(&self) -> Option<&str> {
+        self.token.as_ref().and_then(Secret::given)
+    }
+
     /// The tokens that the relay knows, or none where it is open.
     pub(crate) fn tokens(&self) -> anyhow::Result<Option<Tokens>> {
-        let token = self.token.as_ref().and_then(Secret::given);
-        match (token, self.file(), self.open) {
+        match (self.token(), self.file(), self.open) {
             (token, Some(path), false) => Tokens::open(path.clone(), token)
                 .with_context(|| format!("the file of tokens {}", path.display()))
                 .map(Some),

@@ -57,7 +57,11 @@ pub(crate) enum LogFormat {
 impl OperatorArgs {
     /// Who may read the metrics where visitors come; nobody where no token was given.
     pub(super) fn metrics_access(&self) -> Option<Access> {
-        let token = self.metrics_token.as_ref().and_then(Secret::given);
-        token.map(Access::token)
+        self.metrics_token().map(Access::token)
+    }
+
+    /// The token for the metrics where visitors come.
+    pub(super) fn metrics_token(&self) -> Option<&str> {
+        self.metrics_token.as_ref().and_then(Secret::given)
     }
 }
