@@ -16,6 +16,7 @@ mod curl;
 mod duties;
 mod embedded;
 mod embedding;
+mod eviction;
 mod forwarding;
 mod grpc;
 mod handover;

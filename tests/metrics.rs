@@ -146,7 +146,7 @@ async fn counts_what_is_refused_at_its_own_pages() {
 }
 
 #[tokio::test]
-async fn counts_whoever_is_one_too_many_of_an_address_though_nobody_tells_them() {
+async fn counts_idle_connections_that_give_way_to_others_of_their_address() {
     let metrics = Metrics::new();
     let relay = Relay::with(|config| {
         config.metrics = metrics.clone();
@@ -155,13 +155,12 @@ async fn counts_whoever_is_one_too_many_of_an_address_though_nobody_tells_them()
     .await;
     let connect = async || TcpStream::connect(relay.address).await.unwrap();
     let mut crowd = vec![connect().await];
-    // More than are told at a time.
     for _ in 0..80 {
         crowd.push(connect().await);
     }
     eventually("all are counted", async || {
-        let shed = "\nggrok_sheds_total{reason=\"address\"} 80\n";
-        metrics.text().contains(shed).then_some(())
+        let evicted = "\nggrok_evicted_connections_total{reason=\"idle\"} 80\n";
+        metrics.text().contains(evicted).then_some(())
     })
     .await;
 }

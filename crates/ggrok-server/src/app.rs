@@ -31,8 +31,6 @@ pub(crate) struct App {
     pub(crate) registry: Registry,
     /// Wrong tokens, by who gave them.
     pub(crate) wrong_tokens: TokenAttempts,
-    /// Connections that are open, by whose they are.
-    pub(crate) connected: Crowd,
     /// Calls that are under way at hosts, by whose they are.
     pub(crate) calling: Crowd,
     /// The budget of bytes for visitors and their calls.
@@ -59,7 +57,6 @@ impl App {
         Self {
             registry: Registry::new(config.tunnels, config.tunnels_of_one),
             wrong_tokens: TokenAttempts::new(config.wrong_tokens),
-            connected: Crowd::new(config.per_address),
             calling: Crowd::new(config.per_address),
             memory,
             gate: Gate::new(),

@@ -34,7 +34,8 @@ pub struct Config {
     /// relay is replaced, its visitors come at once and its clients a moment later.
     pub settling_time: Duration,
     /// Connections that are served at a time, upgraded ones among them, but no client's that has registered.
-    /// Further ones are answered with 503 and closed, 64 at a time; the rest wait in the kernel's queue.
+    /// For a further one an idle connection is closed; where none is idle, it is answered with 503, unless it is
+    /// a client's that may register.
     pub connections: usize,
     /// Calls that are under way at a time, of all tunnels together. Further ones are answered with 503.
     pub calls: usize,

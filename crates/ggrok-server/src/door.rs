@@ -1,88 +1,56 @@
-//! The relay's door: lets connections in as long as there is room, and a few more to be told.
+//! The relay's listener, which goes on accepting connections where the system runs short of files.
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep};
 
-use crate::metrics::{Metrics, Shed};
+use crate::limits::connections::Connections;
 
-/// A listener, and the room behind it.
+/// A listener, and the connections that came by it.
 pub(crate) struct Door {
     listener: TcpListener,
-    places: Arc<Semaphore>,
-    /// For those who are told that there is no place. Whoever finds none even here waits in the
-    /// kernel's queue.
-    partings: Arc<Semaphore>,
-    metrics: Metrics,
+    connections: Connections,
     /// When the system was last complained of.
     complained: Mutex<Option<Instant>>,
 }
 
-/// What there is for a connection, until it is dropped.
-pub(crate) enum Room {
-    /// A place.
-    Place(OwnedSemaphorePermit),
-    /// Enough to be told that there is no place.
-    Parting(OwnedSemaphorePermit),
-}
-
 impl Door {
-    /// Makes a door with so many places behind it.
-    pub(crate) fn new(listener: TcpListener, places: usize, metrics: Metrics) -> Self {
+    /// Makes a door of a listener.
+    pub(crate) fn new(listener: TcpListener, connections: Connections) -> Self {
         Self {
             listener,
-            places: Arc::new(Semaphore::new(places)),
-            partings: Arc::new(Semaphore::new(PARTINGS)),
-            metrics,
+            connections,
             complained: Mutex::default(),
         }
     }
 
-    /// Waits for a connection for which there is room of one kind. Cancel-safe.
-    pub(crate) async fn accept(&self) -> (TcpStream, SocketAddr, Room) {
+    /// Waits for a connection. Cancel-safe.
+    pub(crate) async fn accept(&self) -> (TcpStream, SocketAddr) {
         loop {
-            let room = tokio::select! {
-                biased;
-                place = acquire(&self.places) => Room::Place(place),
-                parting = acquire(&self.partings) => Room::Parting(parting),
-            };
             match self.listener.accept().await {
-                Ok((stream, peer)) => return (stream, peer, self.best(room)),
+                Ok(accepted) => return accepted,
                 Err(error) if is_the_peers(&error) => {}
                 Err(error) => {
                     self.complain(&error);
-                    sleep(PAUSE).await;
+                    let closes_one = self.connections.give_way();
+                    sleep(if closes_one { CLOSING } else { PAUSE }).await;
                 }
             }
         }
     }
 
-    /// Enough room to tell a connection that it is one too many, where there is some.
-    pub(crate) fn parting(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.partings).try_acquire_owned().ok()
-    }
-
-    /// Gives up the listener, for what the kernel has accepted already, and the places.
-    pub(crate) fn close(self) -> (TcpListener, Arc<Semaphore>) {
-        (self.listener, self.places)
-    }
-
-    /// A place where one was given back while nobody came.
-    fn best(&self, room: Room) -> Room {
-        match (room, Arc::clone(&self.places).try_acquire_owned()) {
-            (Room::Parting(_), Ok(place)) => Room::Place(place),
-            (room, _) => room,
-        }
+    /// Gives up the listener, for what the kernel has accepted already.
+    pub(crate) fn close(self) -> TcpListener {
+        self.listener
     }
 
     /// Says it once a minute, and not at every attempt.
     fn complain(&self, error: &io::Error) {
-        self.metrics.counts().shed(Shed::Files);
+        self.connections.ran_out_of_files();
         let complained = self.complained.lock();
         let mut complained = complained.unwrap_or_else(PoisonError::into_inner);
         if complained.is_none_or(|last| last.elapsed() >= COMPLAINTS) {
@@ -90,11 +58,6 @@ impl Door {
             tracing::error!(%error, "cannot accept connections; is the limit of open files reached?");
         }
     }
-}
-
-async fn acquire(room: &Arc<Semaphore>) -> OwnedSemaphorePermit {
-    let place = Arc::clone(room).acquire_owned().await;
-    place.expect("the semaphore is never closed")
 }
 
 fn is_the_peers(error: &io::Error) -> bool {
@@ -105,11 +68,11 @@ fn is_the_peers(error: &io::Error) -> bool {
     )
 }
 
-/// Connections at a time that are told that there is no place.
-const PARTINGS: usize = 64;
-
 /// How long after a complaint there is no other.
 const COMPLAINTS: Duration = Duration::from_secs(60);
 
 /// How long to wait before accepting again where the system has no resources for it.
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// How long it takes to close an evicted connection.
+const CLOSING: Duration = Duration::from_millis(1);

@@ -74,6 +74,7 @@ mod pages;
 mod pattern;
 mod peer;
 mod place;
+mod provisional;
 mod register;
 mod registry;
 mod relay;

@@ -1,3 +1,5 @@
 //! The bounds of what the relay takes in.
 
 pub(crate) mod available;
+pub(crate) mod connections;
+pub(crate) mod open_files;

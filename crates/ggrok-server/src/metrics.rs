@@ -29,6 +29,7 @@ pub(crate) struct Counts {
     answered: [IntCounter; 6],
     refusals: IntCounterVec,
     sheds: [IntCounter; Shed::ALL.len()],
+    evicted: [IntCounter; Evicted::ALL.len()],
     /// Bytes of bodies, from visitors and to them.
     pub(crate) received: IntCounter,
     pub(crate) sent: IntCounter,
@@ -78,6 +79,19 @@ impl Shed {
         (Self::Calls, "calls"),
         (Self::Files, "files"),
     ];
+}
+
+/// Why a connection was closed for a new one.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Evicted {
+    /// No request was under way on it.
+    Idle,
+    /// No byte had moved for long, and its address had many connections.
+    Stalled,
+}
+
+impl Evicted {
+    const ALL: [(Self, &'static str); 2] = [(Self::Idle, "idle"), (Self::Stalled, "stalled")];
 }
 
 /// Where a request was refused that became no call.
@@ -163,6 +177,11 @@ impl Counts {
             "Connections and calls that were turned away early, for lack of room.",
             &["reason"],
         );
+        let evicted = counters(
+            "ggrok_evicted_connections_total",
+            "Connections that were closed to make room for new ones.",
+            &["reason"],
+        );
         let durations = HistogramOpts::new(
             "ggrok_call_duration_seconds",
             "Time from a request's head until the tunnel took it, until the head of the response, and until the whole call was over.",
@@ -200,6 +219,7 @@ impl Counts {
                 &["at", "reason"],
             ),
             sheds: Shed::ALL.map(|(_, reason)| shed.with_label_values(&[reason])),
+            evicted: Evicted::ALL.map(|(_, reason)| evicted.with_label_values(&[reason])),
             received: counter(
                 "ggrok_received_bytes_total",
                 "Bytes of bodies and upgraded connections, from visitors.",
@@ -258,6 +278,11 @@ impl Counts {
     /// Counts somebody who was turned away.
     pub(crate) fn shed(&self, why: Shed) {
         self.sheds[why as usize].inc();
+    }
+
+    /// Counts a connection that was closed for a new one.
+    pub(crate) fn evicted(&self, why: Evicted) {
+        self.evicted[why as usize].inc();
     }
 
     /// Notes how long it took a call to come so far.

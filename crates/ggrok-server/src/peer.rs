@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use http::HeaderValue;
 
 use crate::forwarded::Told;
+use crate::limits::connections::{Activity, Seat};
 
 /// Who is at the other end of a connection: a visitor, or a router of ours. Each of its requests tells
 /// the app of it, so its text is made once. Clones are the same peer.
@@ -19,17 +20,17 @@ struct Address {
     text: HeaderValue,
     /// What the app was told for its last request.
     told: Mutex<Option<Told>>,
-    _room: Option<Box<dyn Send + Sync>>,
+    seat: Option<Seat>,
 }
 
 impl Peer {
-    /// Who is at the other end of a connection, for which there is `room` as long as anybody has this:
-    /// also behind an upgrade, where the connection is no longer the server's.
-    pub(crate) fn with_room(address: IpAddr, room: impl Send + Sync + 'static) -> Self {
-        Self::new(address, Some(Box::new(room)))
+    /// The peer of a connection, which keeps its seat until the last clone is dropped: also after an
+    /// upgrade, when the connection is no longer the server's.
+    pub(crate) fn seated(address: IpAddr, seat: Seat) -> Self {
+        Self::new(address, Some(seat))
     }
 
-    fn new(address: IpAddr, room: Option<Box<dyn Send + Sync>>) -> Self {
+    fn new(address: IpAddr, seat: Option<Seat>) -> Self {
         let canonical = address.to_canonical();
         let text = HeaderValue::try_from(canonical.to_string());
         let text = text.expect("an address is a valid value");
@@ -37,12 +38,24 @@ impl Peer {
             canonical,
             text,
             told: Mutex::default(),
-            _room: room,
+            seat,
         }))
     }
 
     pub(crate) fn address(&self) -> IpAddr {
         self.0.canonical
+    }
+
+    /// The place of the connection among all of them. `None` where an app that embeds the relay has the
+    /// connections.
+    pub(crate) fn seat(&self) -> Option<&Seat> {
+        self.0.seat.as_ref()
+    }
+
+    /// What its connection does at the moment.
+    pub(crate) fn activity(&self) -> Arc<Activity> {
+        let activity = self.seat().map(Seat::activity);
+        activity.map_or_else(Arc::default, Arc::clone)
     }
 
     pub(crate) fn text(&self) -> &HeaderValue {

@@ -8,7 +8,8 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use futures_util::TryStreamExt;
 use ggrok_protocol::{
-    ADDRESS_HEADER, Ending, OnWake, RULES_HEADER, Rules, Session, Transport, open,
+    ADDRESS_HEADER, Ending, MIRROR_PATH, OnWake, REGISTER_PATH, RULES_HEADER, Rules, Session,
+    Transport, open,
 };
 use http::header::{ACCEPT, HeaderValue, ORIGIN};
 use http::request::Parts;
@@ -29,6 +30,11 @@ use crate::registry::{NotInserted, Registration, Registry};
 use crate::seen::Seen;
 use crate::tunnel::Registered;
 use crate::visitor::peer;
+
+/// Whether clients register at a path of the relay's own pages.
+pub(crate) fn is_path(path: &str) -> bool {
+    path == REGISTER_PATH || path == MIRROR_PATH
+}
 
 /// Answers the handshake of a client that wants to serve a host.
 pub(crate) async fn host(State(app): State<Arc<App>>, request: Request) -> Response {

@@ -7,19 +7,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use bytes::Bytes;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::crowd::Guest;
-use crate::door::{Door, Room};
-use crate::error::RelayError;
+use crate::app::App;
+use crate::door::Door;
+use crate::limits::connections::{Bounds, Connections, Seat, TICK};
+use crate::limits::open_files;
 use crate::metrics::Shed;
 use crate::peer::Peer;
-use crate::{Config, Relay, pages, turned_away, visitor};
+use crate::{Config, Relay, pages, provisional, visitor};
 
 /// Serves visitors and clients on a listener until `shutdown` is done, and then ends in order: no
 /// new connections; the clients are told; the calls in flight finish, within
@@ -29,18 +30,22 @@ pub async fn serve(listener: TcpListener, config: Config, shutdown: impl Future<
     if let Err(error) = keep_alive(&listener) {
         tracing::warn!(%error, "visitors who are gone without a word are not found out");
     }
-    let door = Door::new(listener, config.connections, config.metrics.clone());
     let mut server = Server::new(config);
+    let door = Door::new(listener, server.service.connections.clone());
+    let mut ticks = interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut shutdown = pin!(shutdown);
     loop {
         tokio::select! {
             () = &mut shutdown => break,
             Some(_) = server.visitors.join_next() => {}
-            (stream, peer, room) = door.accept() => server.receive(&door, stream, peer, room),
+            (stream, peer) = door.accept() => server.receive(stream, peer),
+            _ = ticks.tick(), if server.service.connections.is_crowded() => {
+                server.service.connections.tick();
+            }
         }
     }
-    let (listener, places) = door.close();
-    if let Err(error) = server.welcome_last(listener, &places) {
+    if let Err(error) = server.welcome_last(door.close()) {
         tracing::warn!(%error, "visitors who had just connected are lost");
     }
     server.finish(grace_period).await;
@@ -49,86 +54,98 @@ pub async fn serve(listener: TcpListener, config: Config, shutdown: impl Future<
 /// A relay at work.
 struct Server {
     relay: Relay,
-    pages: Router,
+    service: Service,
     /// Owns the connection of every visitor.
     visitors: JoinSet<()>,
     draining: CancellationToken,
 }
 
+/// Serves connections. Clones are the same.
+#[derive(Clone)]
+pub(crate) struct Service {
+    pub(crate) app: Arc<App>,
+    pages: Router,
+    connections: Connections,
+    draining: CancellationToken,
+}
+
+impl Service {
+    /// Serves a connection to its end, from which `said` has been read.
+    pub(crate) async fn serve(self, stream: TcpStream, said: Bytes, peer: Peer) {
+        let _counted = self.app.config.metrics.during(|counts| &counts.connections);
+        visitor::serve(stream, said, peer, self.app, self.pages, self.draining).await;
+    }
+
+    /// The same, for one request.
+    pub(crate) fn last(mut self) -> Self {
+        self.draining = CancellationToken::new();
+        self.draining.cancel();
+        self
+    }
+}
+
 impl Server {
     fn new(config: Config) -> Self {
+        let connections = connections(&config);
         let relay = Relay::new(config);
-        Self {
+        let draining = CancellationToken::new();
+        let service = Service {
+            app: Arc::clone(&relay.0),
             pages: pages::router(Arc::clone(&relay.0)),
-            relay,
-            visitors: JoinSet::new(),
-            draining: CancellationToken::new(),
-        }
-    }
-
-    /// Serves a connection, or tells it that there is no room for it.
-    fn receive(&mut self, door: &Door, stream: TcpStream, peer: SocketAddr, room: Room) {
-        let place = match room {
-            Room::Place(place) => place,
-            Room::Parting(parting) => {
-                let error = self.relay.0.shed(Shed::Connections);
-                return self.turn_away(stream, error, parting);
-            }
+            connections,
+            draining: draining.clone(),
         };
-        match self.enter(peer) {
-            Ok(guest) => self.welcome(stream, peer, (place, guest)),
+        Self {
+            relay,
+            service,
+            visitors: JoinSet::new(),
+            draining,
+        }
+    }
+
+    /// Serves a connection, or lets it show that it is a client's where there is no place for it.
+    fn receive(&mut self, stream: TcpStream, peer: SocketAddr) {
+        let connections = &self.service.connections;
+        match connections.enter(peer.ip()) {
+            Ok(seat) => self.welcome(stream, peer, seat),
             Err(why) => {
-                // Counted whether or not there is room to tell it.
-                let error = self.relay.0.shed(why);
-                if let Some(parting) = door.parting() {
-                    self.turn_away(stream, error, parting);
-                }
+                let seat = connections.enter_provisionally(peer.ip());
+                self.examine(stream, peer, seat, why);
             }
         }
     }
 
-    /// Behind routers of ours all connections are theirs.
-    fn enter(&self, peer: SocketAddr) -> Result<Option<Guest>, Shed> {
-        let app = &self.relay.0;
-        if app.config.trusted_hops > 0 {
-            return Ok(None);
-        }
-        let guest = app.connected.enter(peer.ip());
-        guest.map(Some).ok_or(Shed::Address)
-    }
-
-    fn turn_away(&mut self, stream: TcpStream, error: RelayError, parting: OwnedSemaphorePermit) {
-        self.visitors.spawn(async move {
-            turned_away::answer(stream, error).await;
-            drop(parting);
-        });
-    }
-
-    /// Serves a connection, which has its room for so long.
-    fn welcome(&mut self, stream: TcpStream, peer: SocketAddr, room: impl Send + Sync + 'static) {
+    fn welcome(&mut self, stream: TcpStream, peer: SocketAddr, seat: Seat) {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%peer, %error, "a visitor left before it was served");
             return;
         }
-        let (app, pages) = (Arc::clone(&self.relay.0), self.pages.clone());
-        let draining = self.draining.clone();
-        let metrics = app.config.metrics.clone();
-        self.visitors.spawn(async move {
-            let _counted = metrics.during(|counts| &counts.connections);
-            let peer = Peer::with_room(peer.ip(), room);
-            visitor::serve(stream, peer, app, pages, draining).await;
-        });
+        let eviction = seat.eviction();
+        let peer = Peer::seated(peer.ip(), seat);
+        let serving = self.service.clone().serve(stream, Bytes::new(), peer);
+        eviction.aborts(self.visitors.spawn(serving));
     }
 
-    /// Takes in whom the kernel has accepted already, and closes the listener, which would reset
-    /// them.
-    fn welcome_last(&mut self, listener: TcpListener, places: &Arc<Semaphore>) -> io::Result<()> {
+    fn examine(&mut self, stream: TcpStream, peer: SocketAddr, seat: Seat, why: Shed) {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%peer, %error, "a visitor left before it was served");
+            return;
+        }
+        let eviction = seat.eviction();
+        let peer = Peer::seated(peer.ip(), seat);
+        let serving = provisional::serve(self.service.clone(), stream, peer, why);
+        eviction.aborts(self.visitors.spawn(serving));
+    }
+
+    /// Takes in what the kernel has accepted already, and closes the listener, which would reset these
+    /// connections.
+    fn welcome_last(&mut self, listener: TcpListener) -> io::Result<()> {
         let listener = listener.into_std()?;
-        while let Ok(place) = Arc::clone(places).try_acquire_owned()
-            && let Ok((stream, peer)) = listener.accept()
+        while let Ok((stream, peer)) = listener.accept()
+            && let Ok(seat) = self.service.connections.enter(peer.ip())
         {
             stream.set_nonblocking(true)?;
-            self.welcome(TcpStream::from_std(stream)?, peer, place);
+            self.welcome(TcpStream::from_std(stream)?, peer, seat);
         }
         Ok(())
     }
@@ -149,6 +166,19 @@ impl Server {
         tracing::info!("stopped");
     }
 }
+
+/// The table of all connections, as large as the settings and the system allow.
+fn connections(config: &Config) -> Connections {
+    let bounds = Bounds {
+        places: open_files::places(config.connections),
+        provisional: PROVISIONAL,
+        per_address: (config.trusted_hops == 0).then_some(config.per_address),
+    };
+    Connections::new(bounds, config.metrics.clone())
+}
+
+/// Connections at a time, beyond all places, of which it is not yet known whether they are a client's.
+const PROVISIONAL: usize = 64;
 
 /// Has the system find out who is gone without a word: an upgraded connection may be quiet for as long as it
 /// likes. What is accepted inherits it, so that it costs a connection nothing.

@@ -1,4 +1,4 @@
-//! A connection for which there is no room: told so, and closed.
+//! The refusal of a connection for which there is no room.
 
 use std::time::Duration;
 
@@ -8,12 +8,9 @@ use tokio::time::timeout;
 
 use crate::error::RelayError;
 
-/// Answers a connection's first request with an error, whatever it is, and closes. Whoever asks nothing
-/// for 1 s is closed without a word.
+/// Answers a connection's first request, of which something has been read, with an error, and closes.
 pub(crate) async fn answer(mut stream: TcpStream, error: RelayError) {
     let answering = async {
-        // Not before: an answer to nothing would be taken for a fault.
-        stream.readable().await?;
         stream.write_all(&error.on_the_wire()).await?;
         stream.shutdown().await?;
         // Closing on bytes that are unread would make the peer's system throw the answer away.

@@ -38,8 +38,12 @@ pub(crate) async fn call(
     }
     let (head, body) = response.into_parts();
     let metrics = app.config.metrics.clone();
+    let eviction = peer.as_ref().and_then(Peer::seat).map(|seat| {
+        seat.activity().upgraded();
+        seat.eviction()
+    });
     let room = (peer, meter.give_guest());
-    app.upgrades.spawn(async move {
+    let task = app.upgrades.spawn(async move {
         let _counted = metrics.during(|counts| &counts.upgraded);
         match upgraded.await {
             Ok(visitor) => {
@@ -56,6 +60,9 @@ pub(crate) async fn call(
         }
         drop(room);
     });
+    if let Some(eviction) = eviction {
+        eviction.aborts(task.abort_handle());
+    }
     Ok(Response::from_parts(head, Body::empty()))
 }
 

@@ -16,6 +16,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::response::Response;
+use bytes::Bytes;
 use http::header::ACCEPT;
 use http::{Extensions, Request};
 use hyper::body::Incoming;
@@ -49,17 +50,19 @@ pub(crate) fn peer(extensions: &Extensions) -> Option<Peer> {
         .or_else(|| Some(connection?.0.ip().into()))
 }
 
-/// Serves a visitor's connection until it ends. After `draining`, the requests that run are the
-/// last ones.
+/// Serves a visitor's connection until it ends, from which `said` has been read. After `draining`, the
+/// requests that run are the last ones.
 pub(crate) async fn serve(
     stream: TcpStream,
+    said: Bytes,
     peer: Peer,
     app: Arc<App>,
     pages: Router,
     draining: CancellationToken,
 ) {
     let (stream, departure) = stream::watched(stream);
-    let mut stream = PausingStream::new(stream);
+    let mut stream = PausingStream::new(stream, peer.activity());
+    stream.unread(said);
     if !app.config.http2 {
         return http1::serve(stream, departure, peer, app, pages, draining).await;
     }

@@ -9,8 +9,8 @@ use ggrok_server::Config;
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Limits")]
 pub(super) struct LimitArgs {
-    /// Connections of visitors at a time, WebSockets among them, and of clients that register; further
-    /// ones are answered with 503
+    /// Connections of visitors at a time, WebSockets among them, and of clients that register. For a further
+    /// one an idle connection is closed; where none is idle, it is answered with 503
     #[arg(
         long,
         env = "GGROK_CONNECTIONS",
@@ -31,7 +31,7 @@ pub(super) struct LimitArgs {
     total_calls: u32,
 
     /// Connections of one address, and requests that it has under way, at a time; behind trusted hops
-    /// requests alone
+    /// requests alone. For a further connection an idle one of the address is closed
     #[arg(
         long,
         env = "GGROK_PER_ADDRESS",

@@ -86,7 +86,7 @@ impl Stage {
         let peer = IpAddr::V4(Ipv4Addr::LOCALHOST).into();
         let (app, pages) = (Arc::clone(&self.app), self.pages.clone());
         let draining = self.draining.clone();
-        let near = PausingStream::new(near);
+        let near = PausingStream::new(near, Arc::default());
         let last = Last::default();
         let serving = http1::until_end(near, pending(), last, peer, app, pages, draining);
         self.connections.spawn(serving.map(drop));

@@ -39,6 +39,8 @@ pub(super) async fn serve(
 ) {
     let stopping = draining.clone();
     let last = departure.last().clone();
+    // It has its place until it is closed.
+    let seated = peer.clone();
     if until_end(stream, departure.wait(), last, peer, app, pages, draining).await {
         return;
     }
@@ -47,6 +49,9 @@ pub(super) async fn serve(
     } else {
         QUIET
     };
+    if let Some(seat) = seated.seat() {
+        seat.activity().closing();
+    }
     departure.linger(quiet).await;
 }
 

@@ -37,7 +37,7 @@ pub(super) async fn serve(
     draining: CancellationToken,
 ) {
     let (idle_timeout, stream_idle) = (app.config.idle_timeout, app.config.limits.stream_idle);
-    let streams = Streams::new(stream_idle);
+    let streams = Streams::new(stream_idle, peer.activity());
     let builder = builder(streams.runner(), &app.config);
     let asking = peer.clone();
     let service = service_fn(move |request: Request<Incoming>| {

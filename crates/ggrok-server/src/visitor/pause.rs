@@ -14,6 +14,8 @@ use hyper::rt;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::time::{self, sleep};
 
+use crate::limits::connections::Activity;
+
 /// What is known of the pauses of one connection. Clones know the same.
 ///
 /// It is hyper's timer, since hyper asks for a time-out when it begins to wait for a request's head, and
@@ -30,8 +32,7 @@ struct Noted {
     due: Mutex<Option<Due>>,
     /// Whether part of that head is there.
     has_begun: AtomicBool,
-    /// Whether the visitor has still to take what was written.
-    is_writing: AtomicBool,
+    activity: Arc<Activity>,
 }
 
 impl Default for Noted {
@@ -40,7 +41,7 @@ impl Default for Noted {
             still: time::Instant::now().into(),
             due: Mutex::default(),
             has_begun: AtomicBool::default(),
-            is_writing: AtomicBool::default(),
+            activity: Arc::default(),
         }
     }
 }
@@ -66,6 +67,7 @@ pub(super) enum Left<T> {
 impl Pause {
     /// Notes that a request's head has come.
     pub(super) fn end(&self) {
+        self.0.activity.answering();
         self.set_due(None);
     }
 
@@ -111,16 +113,17 @@ impl Pause {
     fn is_quiet(&self) -> bool {
         let Noted {
             has_begun,
-            is_writing,
+            activity,
             ..
         } = &*self.0;
-        !has_begun.load(Ordering::Relaxed) && !is_writing.load(Ordering::Relaxed)
+        !has_begun.load(Ordering::Relaxed) && !activity.is_writing()
     }
 }
 
 impl rt::Timer for Pause {
     fn sleep(&self, duration: Duration) -> Pin<Box<dyn rt::Sleep>> {
         self.0.has_begun.store(false, Ordering::Relaxed);
+        self.0.activity.idle();
         self.set_due(Some(Due::In(duration)));
         Box::pin(Never)
     }
@@ -156,10 +159,15 @@ pub(crate) struct PausingStream<S> {
 }
 
 impl<S> PausingStream<S> {
-    pub(crate) fn new(stream: S) -> Self {
+    /// Wraps a stream whose reads and writes are noted in `activity`.
+    pub(crate) fn new(stream: S, activity: Arc<Activity>) -> Self {
+        let noted = Noted {
+            activity,
+            ..Noted::default()
+        };
         Self {
             unread: Bytes::new(),
-            pause: Pause::default(),
+            pause: Pause(Arc::new(noted)),
             stream,
         }
     }
@@ -206,6 +214,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for PausingStream<S> {
             buffer.put_slice(&self.unread.split_to(length));
         }
         self.pause.0.has_begun.store(true, Ordering::Relaxed);
+        self.pause.0.activity.moved();
         Poll::Ready(Ok(()))
     }
 }
@@ -217,8 +226,11 @@ impl<S: AsyncWrite + Unpin> PausingStream<S> {
         write: impl FnOnce(Pin<&mut S>, &mut Context<'_>) -> Poll<T>,
     ) -> Poll<T> {
         let written = write(Pin::new(&mut self.stream), cx);
-        let is_writing = &self.pause.0.is_writing;
-        is_writing.store(written.is_pending(), Ordering::Relaxed);
+        let activity = &self.pause.0.activity;
+        activity.set_writing(written.is_pending());
+        if written.is_ready() {
+            activity.moved();
+        }
         written
     }
 }
@@ -292,7 +304,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn does_not_pause_within_a_head_and_notices_that_it_is_late() {
         let (mut far, near) = duplex(16);
-        let mut near = PausingStream::new(near);
+        let mut near = PausingStream::new(near, Arc::default());
         waits_for_a_head(near.pause());
         far.write_all(b"GE").await.unwrap();
         near.readable().await;
@@ -309,7 +321,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn does_not_pause_before_its_answer_is_taken() {
         let (mut far, near) = duplex(2);
-        let mut near = PausingStream::new(near);
+        let mut near = PausingStream::new(near, Arc::default());
         let pause = near.pause().clone();
         waits_for_a_head(&pause);
         let writing = async move {

@@ -13,6 +13,8 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use crate::limits::connections::Activity;
+
 /// The streams of one connection. Dropping it ends them all.
 pub(super) struct Streams {
     runner: Runner,
@@ -26,16 +28,19 @@ pub(super) struct Runner {
     /// How long a visitor may take nothing of a stream's response.
     patience: Duration,
     over: CancellationToken,
+    activity: Arc<Activity>,
 }
 
 impl Streams {
-    pub(super) fn new(patience: Duration) -> Self {
+    /// The streams of the connection that has this activity.
+    pub(super) fn new(patience: Duration, activity: Arc<Activity>) -> Self {
         let over = CancellationToken::new();
         Self {
             runner: Runner {
                 running: watch::Sender::new(0),
                 patience,
                 over: over.clone(),
+                activity,
             },
             _over: over.drop_guard(),
         }
@@ -60,7 +65,7 @@ impl Streams {
 
 impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Runner {
     fn execute(&self, stream: F) {
-        let place = Place::take(self.running.clone());
+        let place = Place::take(self.clone());
         let untaken = Untaken::default();
         let patience = self.patience;
         let stream = async move {
@@ -76,22 +81,26 @@ impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Runner {
 }
 
 /// One of the streams that run.
-struct Place(watch::Sender<usize>);
+struct Place(Runner);
 
 impl Place {
-    fn take(running: watch::Sender<usize>) -> Self {
-        running.send_if_modified(|running| {
+    fn take(runner: Runner) -> Self {
+        runner.running.send_if_modified(|running| {
             *running += 1;
+            runner.activity.answering();
             *running == 1
         });
-        Self(running)
+        Self(runner)
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.send_if_modified(|running| {
+        self.0.running.send_if_modified(|running| {
             *running -= 1;
+            if *running == 0 {
+                self.0.activity.idle();
+            }
             *running == 0
         });
     }
