@@ -33,6 +33,8 @@ mod magic_mirror_client;
 mod many_fields;
 mod metrics;
 mod mirrors;
+#[cfg(target_os = "linux")]
+mod open_files;
 mod originals;
 mod own_limits;
 mod owners;

@@ -2,6 +2,7 @@
 
 mod cli;
 mod console;
+mod open_files;
 mod settings;
 mod share;
 mod shown;
@@ -102,6 +103,7 @@ async fn tunnel(args: &TunnelArgs, warnings: &[String]) -> ExitCode {
     for warning in warnings.iter().chain(&in_the_clear) {
         tracing::warn!("{warning}");
     }
+    open_files::raise(config.limits.calls + OTHER_FILES);
     let console = Console::start();
     let print = console.lines();
     let (as_json, colours) = (args.json, console::has_colours());
@@ -127,6 +129,9 @@ async fn tunnel(args: &TunnelArgs, warnings: &[String]) -> ExitCode {
         }
     }
 }
+
+/// Files besides a connection to the local server for each call: those to the relay, idle ones, the log.
+const OTHER_FILES: usize = 320;
 
 const fn exit_code(error: &RunError) -> u8 {
     match error {

@@ -1,6 +1,7 @@
 //! The relay's program: reads settings, listens, serves until a signal.
 
 mod cli;
+mod open_files;
 mod token;
 
 use std::io::{self, IsTerminal};
@@ -60,6 +61,7 @@ fn runtime(workers: usize) -> anyhow::Result<Runtime> {
 async fn run(args: &RelayArgs) -> anyhow::Result<()> {
     let tokens = args.access.tokens()?;
     let config = args.config(tokens.clone().map_or_else(Access::open, Access::by))?;
+    open_files::raise(config.connections + config.tunnels + OTHER_FILES);
     let address = args.address();
     let shutdown = signals()?;
     let listener = TcpListener::bind(address).await.with_context(|| {
@@ -91,6 +93,9 @@ async fn run(args: &RelayArgs) -> anyhow::Result<()> {
         never = telling => match never {},
     }
 }
+
+/// Files besides connections: listeners, the log, connections that are being accepted or closed.
+const OTHER_FILES: usize = 256;
 
 async fn listen_for_operators(address: SocketAddr) -> anyhow::Result<TcpListener> {
     let listener = TcpListener::bind(address).await.with_context(|| {
