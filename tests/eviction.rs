@@ -1,5 +1,6 @@
 //! Where all places are taken, connections without a request give way to new ones.
 
+use std::io::ErrorKind::WouldBlock;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -260,6 +261,38 @@ async fn connections_that_show_nothing_do_not_keep_clients_out() {
     timeout(AT_ONCE, dial(mirror))
         .await
         .expect("a client waits");
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn large_heads_that_do_not_end_give_way_and_a_large_head_of_another_address_is_served() {
+    const KIB: usize = 1 << 10;
+    // A quarter is for heads, which take the next power of two each.
+    let stage = Stage::start(|config| config.memory = 4096 * KIB).await;
+    let head = |size: usize| {
+        let field = "y".repeat(size);
+        format!("GET / HTTP/1.1\r\nHost: {}\r\nX: {field}", stage.at())
+    };
+    let mut greedy = Vec::new();
+    for _ in 0..40 {
+        let mut visitor = stage.visitor("127.0.0.2").await;
+        // The relay may close it before it has taken all.
+        visitor.try_send(head(40 * KIB)).await.ok();
+        greedy.push(visitor.into_stream());
+    }
+    let mut visitor = stage.visitor("127.0.0.3").await;
+    visitor.send(head(40 * KIB)).await;
+    visitor.send("\r\n\r\n").await;
+    visitor.until(b"\r\n\r\nhi").await;
+    eventually("no more than fit are left", async || {
+        let mut left = 0;
+        for stream in &greedy {
+            let silent = stream.try_read(&mut [0; 8]);
+            left += usize::from(silent.is_err_and(|error| error.kind() == WouldBlock));
+        }
+        (left <= 16).then_some(())
+    })
+    .await;
 }
 
 /// What is not kept waiting takes less.

@@ -88,10 +88,16 @@ pub(crate) enum Evicted {
     Idle,
     /// No byte had moved for long, and its address had many connections.
     Stalled,
+    /// Its unfinished head took memory that another needed.
+    Memory,
 }
 
 impl Evicted {
-    const ALL: [(Self, &'static str); 2] = [(Self::Idle, "idle"), (Self::Stalled, "stalled")];
+    const ALL: [(Self, &'static str); 3] = [
+        (Self::Idle, "idle"),
+        (Self::Stalled, "stalled"),
+        (Self::Memory, "memory"),
+    ];
 }
 
 /// Where a request was refused that became no call.

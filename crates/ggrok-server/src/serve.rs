@@ -86,8 +86,8 @@ impl Service {
 
 impl Server {
     fn new(config: Config) -> Self {
-        let connections = connections(&config);
         let relay = Relay::new(config);
+        let connections = connections(&relay.0);
         let draining = CancellationToken::new();
         let service = Service {
             app: Arc::clone(&relay.0),
@@ -168,13 +168,14 @@ impl Server {
 }
 
 /// The table of all connections, as large as the settings and the system allow.
-fn connections(config: &Config) -> Connections {
+fn connections(app: &App) -> Connections {
+    let config = &app.config;
     let bounds = Bounds {
         places: open_files::places(config.connections),
         provisional: PROVISIONAL,
         per_address: (config.trusted_hops == 0).then_some(config.per_address),
     };
-    Connections::new(bounds, config.metrics.clone())
+    Connections::new(bounds, config.metrics.clone(), &app.memory)
 }
 
 /// Connections at a time, beyond all places, of which it is not yet known whether they are a client's.

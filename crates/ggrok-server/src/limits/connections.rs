@@ -1,6 +1,7 @@
 //! The connections at the public port, and which of them gives way when a new one needs room.
 
 mod activity;
+mod heads;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
@@ -8,10 +9,13 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use ggrok_protocol::Memory;
 use tokio::task::AbortHandle;
 
 pub(crate) use self::activity::{Activity, TICK};
 use self::activity::{Clock, Phase};
+use self::heads::{Head, Heads};
+pub(crate) use self::heads::{HeadMemory, UNRESERVED};
 use crate::attempts::{counted, key};
 use crate::metrics::{Evicted, Metrics, Shed};
 
@@ -27,6 +31,7 @@ struct Shared {
     bounds: Bounds,
     metrics: Metrics,
     clock: Arc<Clock>,
+    heads: Heads,
     table: Mutex<Table>,
 }
 
@@ -55,6 +60,7 @@ struct Connection {
     /// Written under the table's lock.
     is_provisional: AtomicBool,
     task: Mutex<Task>,
+    head: Head,
 }
 
 /// The task that drives a connection.
@@ -65,11 +71,13 @@ struct Task {
 }
 
 impl Connections {
-    pub(crate) fn new(bounds: Bounds, metrics: Metrics) -> Self {
+    /// Makes an empty table. Heads take their memory out of this budget.
+    pub(crate) fn new(bounds: Bounds, metrics: Metrics, memory: &Memory) -> Self {
         Self(Arc::new(Shared {
             bounds,
             metrics,
             clock: Arc::default(),
+            heads: Heads::new(memory),
             table: Mutex::default(),
         }))
     }
@@ -153,6 +161,7 @@ impl Connections {
             activity: Arc::new(Activity::new(&self.0.clock)),
             is_provisional: AtomicBool::new(is_provisional),
             task: Mutex::default(),
+            head: Head::default(),
         });
         let id = table.insert(address, Arc::clone(&connection));
         Seat {
@@ -248,9 +257,18 @@ impl Table {
     /// Evicts the connection of the least rank, of the addresses that have most connections among those of
     /// which one has a rank. The rank may depend on how many connections the address has.
     fn evict<R: Ord>(&mut self, rank: impl Fn(&Connection, usize) -> Option<R>) -> bool {
+        self.evict_by(BTreeMap::len, rank)
+    }
+
+    /// The same, of the addresses for which a measure is largest.
+    fn evict_by<R: Ord>(
+        &mut self,
+        measure: impl Fn(&BTreeMap<u64, Arc<Connection>>) -> usize,
+        rank: impl Fn(&Connection, usize) -> Option<R>,
+    ) -> bool {
         let mut best: Option<(Reverse<usize>, R, u64, IpAddr)> = None;
         for (address, of_address) in &self.connections {
-            let present = of_address.len();
+            let present = measure(of_address);
             // Nothing of it can be better.
             if matches!(best, Some((Reverse(most), ..)) if most > present) {
                 continue;
@@ -307,6 +325,8 @@ impl Connection {
         if let Some(handle) = task.handle.take() {
             handle.abort();
         }
+        drop(task);
+        self.head.release();
     }
 
     fn task(&self) -> MutexGuard<'_, Task> {
@@ -342,6 +362,14 @@ impl Seat {
         connection.is_provisional.store(false, Ordering::Relaxed);
         table.put(self.address, self.id, connection);
         Ok(())
+    }
+
+    /// Returns what reserves memory for the heads that come by the connection.
+    pub(crate) fn head_memory(&self) -> HeadMemory {
+        HeadMemory {
+            connections: self.connections.clone(),
+            connection: Arc::clone(&self.connection),
+        }
     }
 
     /// Returns what names the task that is aborted when the connection has to give way.

@@ -25,6 +25,7 @@ use super::pause::{Left, Pause, PausingStream};
 use super::{LAST_WORDS, QUIET, answer};
 use crate::Config;
 use crate::app::App;
+use crate::limits::connections::Seat;
 use crate::peer::Peer;
 use crate::stream::{Departure, Last, VisitorStream};
 
@@ -58,7 +59,7 @@ pub(super) async fn serve(
 /// Serves a visitor's connection until its end or until `departure` is done. Returns whether the visitor
 /// has said that it sends no more, which is noted as `last`, and has been answered.
 pub(crate) async fn until_end(
-    stream: PausingStream<impl AsyncRead + AsyncWrite + Unpin + Send + 'static>,
+    mut stream: PausingStream<impl AsyncRead + AsyncWrite + Unpin + Send + 'static>,
     departure: impl Future<Output = ()>,
     last: Last,
     peer: Peer,
@@ -66,6 +67,7 @@ pub(crate) async fn until_end(
     pages: Router,
     draining: CancellationToken,
 ) -> bool {
+    stream.reserve_from(peer.seat().map(Seat::head_memory));
     let (asks, pause) = (last.clone(), stream.pause().clone());
     let builder = builder(&app.config, &pause);
     let mut stream = TimeoutStream::new(stream);
@@ -135,6 +137,7 @@ where
         (stream, service) = (parts.io.into_inner(), parts.service);
         let paused = stream.as_mut().get_pin_mut().get_mut();
         paused.unread(parts.read_buf);
+        paused.release();
         tokio::select! {
             readable = timeout_at(due.into(), paused.readable()) => readable?,
             () = draining.cancelled() => {}

@@ -4,7 +4,7 @@
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::pin::{Pin, pin};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
@@ -14,7 +14,7 @@ use hyper::rt;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::time::{self, sleep};
 
-use crate::limits::connections::Activity;
+use crate::limits::connections::{Activity, HeadMemory, UNRESERVED};
 
 /// What is known of the pauses of one connection. Clones know the same.
 ///
@@ -30,8 +30,8 @@ struct Noted {
     still: Instant,
     /// When a request's head has to have come; nothing while a request is answered.
     due: Mutex<Option<Due>>,
-    /// Whether part of that head is there.
-    has_begun: AtomicBool,
+    /// Bytes that have come since hyper began to wait for that head.
+    come: AtomicUsize,
     activity: Arc<Activity>,
 }
 
@@ -40,7 +40,7 @@ impl Default for Noted {
         Self {
             still: time::Instant::now().into(),
             due: Mutex::default(),
-            has_begun: AtomicBool::default(),
+            come: AtomicUsize::default(),
             activity: Arc::default(),
         }
     }
@@ -111,18 +111,14 @@ impl Pause {
 
     /// Whether nothing would be lost with hyper's state.
     fn is_quiet(&self) -> bool {
-        let Noted {
-            has_begun,
-            activity,
-            ..
-        } = &*self.0;
-        !has_begun.load(Ordering::Relaxed) && !activity.is_writing()
+        let Noted { come, activity, .. } = &*self.0;
+        come.load(Ordering::Relaxed) == 0 && !activity.is_writing()
     }
 }
 
 impl rt::Timer for Pause {
     fn sleep(&self, duration: Duration) -> Pin<Box<dyn rt::Sleep>> {
-        self.0.has_begun.store(false, Ordering::Relaxed);
+        self.0.come.store(0, Ordering::Relaxed);
         self.0.activity.idle();
         self.set_due(Some(Due::In(duration)));
         Box::pin(Never)
@@ -156,6 +152,9 @@ pub(crate) struct PausingStream<S> {
     unread: Bytes,
     pause: Pause,
     stream: S,
+    /// Where heads are bounded in memory.
+    memory: Option<HeadMemory>,
+    has_reserved: bool,
 }
 
 impl<S> PausingStream<S> {
@@ -169,11 +168,57 @@ impl<S> PausingStream<S> {
             unread: Bytes::new(),
             pause: Pause(Arc::new(noted)),
             stream,
+            memory: None,
+            has_reserved: false,
         }
     }
 
     pub(super) fn pause(&self) -> &Pause {
         &self.pause
+    }
+
+    /// Reserves memory from here on for each head that is large.
+    pub(super) fn reserve_from(&mut self, memory: Option<HeadMemory>) {
+        self.memory = memory;
+    }
+
+    /// Notes that bytes have come.
+    fn received(&mut self, bytes: usize) -> io::Result<()> {
+        let come = &self.pause.0.come;
+        let before = come.load(Ordering::Relaxed);
+        let now = before + bytes.max(1);
+        come.store(now, Ordering::Relaxed);
+        self.pause.0.activity.moved();
+        if before == 0 {
+            self.release();
+        }
+        if now > UNRESERVED {
+            self.reserve(now)
+        } else {
+            Ok(())
+        }
+    }
+
+    #[cold]
+    fn reserve(&mut self, come: usize) -> io::Result<()> {
+        let Some(memory) = &self.memory else {
+            return Ok(());
+        };
+        self.has_reserved = true;
+        if memory.reserve(come) {
+            Ok(())
+        } else {
+            Err(io::Error::other("no memory is left for a request's head"))
+        }
+    }
+
+    /// Returns the memory of a head that is answered.
+    pub(super) fn release(&mut self) {
+        if std::mem::take(&mut self.has_reserved)
+            && let Some(memory) = &self.memory
+        {
+            memory.release();
+        }
     }
 
     /// Puts back what was read last.
@@ -207,15 +252,15 @@ impl<S: AsyncRead + Unpin> AsyncRead for PausingStream<S> {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
         if self.unread.is_empty() {
             ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
         } else {
             let length = self.unread.len().min(buffer.remaining());
             buffer.put_slice(&self.unread.split_to(length));
         }
-        self.pause.0.has_begun.store(true, Ordering::Relaxed);
-        self.pause.0.activity.moved();
-        Poll::Ready(Ok(()))
+        let read = buffer.filled().len() - before;
+        Poll::Ready(self.received(read))
     }
 }
 

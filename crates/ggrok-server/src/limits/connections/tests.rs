@@ -1,11 +1,14 @@
 use std::future::pending;
 use std::net::{IpAddr, Ipv4Addr};
 
+use ggrok_protocol::Memory;
 use tokio::task::JoinHandle;
 
 use super::{Bounds, Connections, Patience, SILENT, STALLED, Seat};
 use crate::Metrics;
 use crate::metrics::Shed;
+
+const KIB: usize = 1 << 10;
 
 fn connections(places: usize) -> Connections {
     let bounds = Bounds {
@@ -13,7 +16,7 @@ fn connections(places: usize) -> Connections {
         provisional: 2,
         per_address: Some(places),
     };
-    Connections::new(bounds, Metrics::new())
+    Connections::new(bounds, Metrics::new(), &Memory::new(4 * 1024 * KIB))
 }
 
 const fn address(number: u8) -> IpAddr {
@@ -115,6 +118,30 @@ async fn provisional_connections_give_way_to_one_another_and_can_take_a_place() 
     assert!(second.seat.promote().is_ok());
     assert!(held.is_evicted());
     assert!(!second.is_evicted() && !third.is_evicted());
+}
+
+#[tokio::test]
+async fn heads_give_way_of_the_address_that_has_most_of_them() {
+    let connections = connections(100);
+    // A MiB is for heads.
+    let good = enter(&connections, 2);
+    assert!(good.seat.head_memory().reserve(100 * KIB));
+    let greedy: Vec<_> = (0..8).map(|_| enter(&connections, 1)).collect();
+    for driven in &greedy {
+        assert!(driven.seat.head_memory().reserve(50 * KIB));
+        assert!(driven.seat.head_memory().reserve(100 * KIB));
+    }
+    let evicted: Vec<_> = greedy.iter().map(Driven::is_evicted).collect();
+    assert_eq!(evicted.iter().filter(|evicted| **evicted).count(), 1);
+    assert!(evicted[0] && !good.is_evicted());
+    // Requests that are answered do not give way.
+    for driven in greedy.iter().chain([&good]) {
+        driven.seat.activity().answering();
+    }
+    let newcomer = enter(&connections, 3);
+    assert!(!newcomer.seat.head_memory().reserve(100 * KIB));
+    greedy[1].seat.head_memory().release();
+    assert!(newcomer.seat.head_memory().reserve(100 * KIB));
 }
 
 #[tokio::test]
