@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use ggrok_client::{Dialect, Event};
 use tokio::net::TcpListener;
+use tokio::process::Command;
 use tokio::time::timeout;
 
 use crate::support::{
-    Client, DIALECTS, Program, RelayProgram, Stage, eventually, fields, get, tenant,
+    Client, DIALECTS, Program, RelayProgram, Stage, Wire, eventually, fields, get, tenant,
 };
 
 const GET: &str = "GET / HTTP/1.1\r\nHOST\r\nConnection: close\r\n\r\n";
@@ -132,4 +133,94 @@ async fn a_second_ctrl_c_ends_the_wait_and_a_second_sigterm_does_not() {
     let ended = client.ended_within(Duration::from_secs(20)).await;
     assert_eq!(ended.code(), Some(0));
     assert_eq!(visitor.await.unwrap().status(), 502);
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_closed_terminal_lets_visitors_have_their_answers_at_both_programs() {
+    for stopped in ["relay", "client"] {
+        let mut relay = RelayProgram::start(|command| {
+            command.arg("--open");
+        })
+        .await;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = Program::start(Program::command("ggrok-client").args([
+            "--server",
+            &relay.address.to_string(),
+            "--local",
+            &listener.local_addr().unwrap().to_string(),
+        ]));
+        client.line_with("Ready").await;
+        let address = relay.address;
+        let visitor = tokio::spawn(async move { get(address, "/").await });
+        let mut local = loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            // The client looks once whether anybody is there.
+            if matches!(stream.peek(&mut [0]).await, Ok(1)) {
+                break Wire::new(stream);
+            }
+        };
+        local.head().await;
+        let program = if stopped == "relay" {
+            &mut relay.program
+        } else {
+            &mut client
+        };
+        // Shells and terminals may both send it.
+        program.signal("HUP").await;
+        program.signal("HUP").await;
+        let early = timeout(Duration::from_millis(200), program.ended()).await;
+        assert!(early.is_err(), "{stopped}: it did not wait: {early:?}");
+        let answer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+        local.send(answer).await;
+        assert_eq!(visitor.await.unwrap().text(), "ok", "{stopped}");
+        assert_eq!(program.ended().await.code(), Some(0), "{stopped}");
+    }
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn programs_that_were_started_with_hangups_ignored_go_on() {
+    let origin = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = origin.local_addr().unwrap().port();
+    for (name, args, started) in [
+        (
+            "ggrok-server",
+            "--open --port 0 --bind 127.0.0.1".to_owned(),
+            "listening",
+        ),
+        (
+            "ggrok-client",
+            format!("--server 127.0.0.1:1 --port {port} --log debug"),
+            "",
+        ),
+    ] {
+        let program = Program::command(name);
+        let mut shell = Command::new("sh");
+        shell.args(["-c", r#"trap "" HUP; exec "$@""#, "sh"]);
+        shell.arg(program.as_std().get_program());
+        shell
+            .args(args.split(' '))
+            .env("GGROK_CONFIG", "/nonexistent");
+        ignored(&mut shell, started).await;
+    }
+}
+
+/// Starts a program that says this, and sends it SIGHUP.
+#[cfg(unix)]
+async fn ignored(shell: &mut Command, started: &str) {
+    let mut program = if started.is_empty() {
+        let mut program = Program::start(shell);
+        program.line_with("No tunnel").await;
+        program
+    } else {
+        let mut program = Program::start_with_stderr(shell);
+        program.line_with(started).await;
+        program
+    };
+    program.signal("HUP").await;
+    let ended = timeout(Duration::from_millis(300), program.ended()).await;
+    assert!(ended.is_err(), "{ended:?}");
+    program.signal("TERM").await;
+    assert_eq!(program.ended().await.code(), Some(0));
 }

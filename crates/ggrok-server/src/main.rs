@@ -2,6 +2,7 @@
 
 mod cli;
 mod open_files;
+mod signals;
 mod token;
 
 use std::io::{self, IsTerminal};
@@ -63,7 +64,7 @@ async fn run(args: &RelayArgs) -> anyhow::Result<()> {
     let config = args.config(tokens.clone().map_or_else(Access::open, Access::by))?;
     open_files::raise(config.connections + config.tunnels + OTHER_FILES);
     let address = args.address();
-    let shutdown = signals()?;
+    let shutdown = signals::stop_signal()?;
     let listener = TcpListener::bind(address).await.with_context(|| {
         format!("cannot listen on {address} (another address: --bind, another port: --port)")
     })?;
@@ -126,29 +127,4 @@ fn start_log(args: &OperatorArgs) -> WorkerGuard {
     };
     tracing_subscriber::registry().with(ours).with(lines).init();
     guard
-}
-
-/// Waits for the first request to stop. Later ones change nothing: platforms send several.
-#[cfg(unix)]
-fn signals() -> io::Result<impl Future<Output = ()>> {
-    use tokio::signal::unix::{SignalKind, signal};
-
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    Ok(async move {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-    })
-}
-
-#[cfg(not(unix))]
-fn signals() -> io::Result<impl Future<Output = ()>> {
-    Ok(async {
-        if let Err(error) = tokio::signal::ctrl_c().await {
-            tracing::error!(%error, "cannot listen for Ctrl-C");
-            std::future::pending().await
-        }
-    })
 }
