@@ -29,6 +29,7 @@ mod limits;
 mod local_http2;
 #[cfg(target_os = "linux")]
 mod log_lines;
+mod lost_connections;
 mod magic_mirror_client;
 mod many_fields;
 mod metrics;

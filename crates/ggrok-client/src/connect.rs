@@ -3,6 +3,7 @@
 mod handshake;
 mod refusal;
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use ggrok_protocol::{Dialect, RULES_HEADER, Rules};
@@ -33,6 +34,8 @@ pub(crate) type Stream = Either<TcpStream, TlsStream<TcpStream>>;
 pub(crate) struct Registered {
     pub(crate) socket: WebSocket<Stream>,
     pub(crate) dialect: Dialect,
+    /// The address that was dialled: the relay's, or its proxy's.
+    pub(crate) peer: Option<SocketAddr>,
     /// Where visitors reach it.
     pub(crate) url: String,
     /// Whether that is where its owner alone does, and visitors were to.
@@ -72,13 +75,18 @@ impl Connector {
     /// Connects and registers. Cancel-safe: what has been opened is closed.
     pub(crate) async fn connect(&self) -> Result<Registered, ConnectError> {
         let registering = timeout(PATIENCE, self.negotiate()).await;
-        let (socket, answer) = registering
+        let Handshake {
+            socket,
+            answer,
+            peer,
+        } = registering
             .map_err(|_| ConnectError::TimedOut)?
             .map_err(|failure| self.meaning(failure))?;
         self.check_receipt(answer.headers())?;
         let chosen = answer.headers().get(SEC_WEBSOCKET_PROTOCOL);
         Ok(Registered {
             socket,
+            peer,
             dialect: Dialect::chosen(chosen, self.config.claim.original()),
             url: reached::url(&self.config, answer.headers())?,
             lacks_visitors: reached::lacks_visitors(&self.config.claim, answer.headers()),
@@ -126,9 +134,19 @@ impl Connector {
 
     async fn register(&self, offer: Dialect) -> Result<Handshake, Failure> {
         let stream = self.dialler.open().await?;
+        let tcp = match &stream {
+            Either::Left(tcp) => tcp,
+            Either::Right(tls) => tls.get_ref().0,
+        };
+        let peer = tcp.peer_addr().ok();
         let longest = self.config.limits.request_message(offer);
         let request = self.request(offer).map_err(unreachable)?;
-        Ok(handshake::open(request, stream, longest).await?)
+        let (socket, answer) = handshake::open(request, stream, longest).await?;
+        Ok(Handshake {
+            socket,
+            answer,
+            peer,
+        })
     }
 
     fn request(&self, offer: Dialect) -> Result<ClientRequestBuilder, http::Error> {
@@ -208,8 +226,12 @@ impl Dialler {
     }
 }
 
-/// A WebSocket, and the answer that opened it.
-type Handshake = (WebSocket<Stream>, Response<Option<Vec<u8>>>);
+/// A WebSocket, the answer that opened it, and the address that was dialled for it.
+struct Handshake {
+    socket: WebSocket<Stream>,
+    answer: Response<Option<Vec<u8>>>,
+    peer: Option<SocketAddr>,
+}
 
 /// What went wrong before the handshake, or in it.
 enum Failure {

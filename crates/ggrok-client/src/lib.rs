@@ -17,6 +17,7 @@ mod event;
 mod host_check;
 mod host_header;
 mod local;
+mod monitor;
 mod printable;
 mod reached;
 mod remote;

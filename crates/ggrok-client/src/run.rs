@@ -15,12 +15,14 @@ use crate::connect::{Connector, Registered};
 use crate::connections::Connections;
 use crate::host_check::HostChecks;
 use crate::local::Local;
+use crate::monitor::Monitor;
 use crate::serve::Service;
-use crate::{Config, Event, RunError, Upstream};
+use crate::{Config, ConnectError, Event, RunError, Upstream};
 
 /// Shows a local server, or a service in its place, at a relay's address until `shutdown` is done and
 /// the calls that run then have finished ([`Config::grace_period`]), and connects again whenever the
-/// connection is lost. Where the relay says that it will stop, the next connection is opened while the
+/// connection is lost. After the machine slept, or its network changed, it finds out at once whether that is
+/// so. Where the relay says that it will stop, the next connection is opened while the
 /// calls of the old one finish. `observer` is told what happens; it must not block. Dropping the future
 /// ends all at once.
 ///
@@ -33,6 +35,7 @@ pub async fn run(
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), RunError> {
     let stop = CancellationToken::new();
+    let monitor = Monitor::new();
     let service = Service {
         local: Arc::new(Local::new(&config)),
         observer: Arc::new(observer),
@@ -43,10 +46,12 @@ pub async fn run(
         },
         stop: stop.clone(),
         grace_period: config.grace_period,
+        changes: monitor.changes(),
     };
     let client = Running {
         connector: Connector::new(config)?,
         service,
+        monitor,
     };
     let stopping = async {
         shutdown.await;
@@ -56,6 +61,7 @@ pub async fn run(
     tokio::select! {
         ended = client.stay_connected() => ended,
         never = client.tend_local() => match never {},
+        never = client.monitor.watch() => match never {},
         never = stopping => never,
     }
 }
@@ -64,6 +70,7 @@ pub async fn run(
 struct Running {
     connector: Connector,
     service: Service,
+    monitor: Monitor,
 }
 
 impl Running {
@@ -71,10 +78,12 @@ impl Running {
         let mut backoff = Backoff::new();
         let mut met = false;
         let mut connections = Connections::new();
-        while let Some(connected) = self.unless_stopped(self.connector.connect()).await {
+        while let Some(connected) = self.unless_stopped(self.connect()).await {
+            let mut at_once = false;
             let reason = match connected {
                 Ok(registered) => {
                     met = true;
+                    self.monitor.dialled(registered.peer);
                     self.tell(&registered);
                     let since = Instant::now();
                     let served = connections.serve(registered, &self.service).await;
@@ -83,7 +92,12 @@ impl Running {
                         backoff.reset();
                     }
                     match served {
-                        Some(served) => reason(served.ended)?,
+                        Some(served) => {
+                            // Only this client has noticed, so others do not come back at the same time.
+                            at_once = matches!(served.ended, Err(SessionError::Dead))
+                                && backoff.spend_first();
+                            reason(served.ended)?
+                        }
                         None if backoff.spend_first() => continue,
                         None => {
                             "the relay will stop, and has only just let this client in".to_owned()
@@ -96,12 +110,32 @@ impl Running {
             if self.service.stop.is_cancelled() {
                 break;
             }
-            let retry_in = backoff.next();
+            let retry_in = if at_once {
+                Duration::ZERO
+            } else {
+                backoff.next()
+            };
             (self.service.observer)(Event::Waiting { reason, retry_in });
-            self.unless_stopped(sleep(retry_in)).await;
+            let mut changes = self.monitor.changes();
+            tokio::select! {
+                () = sleep(retry_in) => {}
+                () = changes.next() => backoff.reset(),
+                () = self.service.stop.cancelled() => {}
+            }
         }
         connections.finish().await;
         Ok(())
+    }
+
+    /// Connects, and begins anew where the machine slept or its network changes meanwhile.
+    async fn connect(&self) -> Result<Registered, ConnectError> {
+        loop {
+            let mut changes = self.monitor.changes();
+            tokio::select! {
+                connected = self.connector.connect() => return connected,
+                () = changes.next() => {}
+            }
+        }
     }
 
     /// Tells that the relay let the client in.

@@ -5,6 +5,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::StreamExt;
 use ggrok_protocol::{
     Arrival, Dialect, Ending, IncomingCall, Limits, OnWake, REQUEST_ID, Responder, SessionError,
     Transport, TunnelBody, accept,
@@ -19,6 +20,7 @@ use tracing::{Instrument, Span};
 
 use crate::host_check::HostChecks;
 use crate::local::{Local, Replied};
+use crate::monitor::Changes;
 use crate::{Event, upgrade};
 
 /// Who watches a client.
@@ -42,6 +44,8 @@ pub(crate) struct Service {
     pub(crate) stop: CancellationToken,
     /// How long they may take for that.
     pub(crate) grace_period: Duration,
+    /// Changes of the machine that may have cut the connection.
+    pub(crate) changes: Changes,
 }
 
 impl Service {
@@ -61,6 +65,8 @@ impl Service {
         let mut was_called = false;
         let stopped = pin!(service.stop.cancelled());
         let mut stopped = OnWake::new(stopped);
+        let changes = pin!(service.changes.clone().into_stream());
+        let mut changes = OnWake::new(changes);
         let mut deadline = None;
         loop {
             tokio::select! {
@@ -86,6 +92,7 @@ impl Service {
                         (service.observer)(Event::Finishing { at_most: service.grace_period });
                     }
                 }
+                Some(()) = changes.next() => incoming.probe(),
                 () = reached(deadline) => break,
             }
         }

@@ -128,7 +128,7 @@ pub enum SessionError {
     /// The WebSocket failed.
     #[error(transparent)]
     Transport(#[from] TransportError),
-    /// The peer was silent for [`Limits::dead_after`](crate::Limits::dead_after).
+    /// The peer was silent for [`Limits::dead_after`](crate::Limits::dead_after), or did not answer a ping.
     #[error("the peer was silent for too long")]
     Dead,
     /// The peer did not take what was written to it.

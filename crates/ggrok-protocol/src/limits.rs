@@ -37,6 +37,12 @@ pub struct Limits {
     pub ping_every: Duration,
     /// Silence after which the peer is taken for dead.
     pub dead_after: Duration,
+    /// How often a client pings in a dialect that streams. It alone can dial again, so it should notice
+    /// soon that the connection is lost.
+    pub client_ping_every: Duration,
+    /// How long the pong to such a ping may take while nothing else arrives. Data that were sent before
+    /// the ping add the time that a slow link needs for them, up to [`dead_after`](Self::dead_after).
+    pub client_pong_timeout: Duration,
 }
 
 impl Default for Limits {
@@ -55,6 +61,9 @@ impl Default for Limits {
             body_idle: Duration::from_secs(28),
             ping_every: Duration::from_secs(15),
             dead_after: Duration::from_secs(40),
+            client_ping_every: Duration::from_secs(5),
+            // Longer than a radio link is often gone, and TCP then needs to send again.
+            client_pong_timeout: Duration::from_secs(8),
         }
     }
 }

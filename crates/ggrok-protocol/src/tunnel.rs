@@ -173,15 +173,26 @@ impl Incoming {
     /// [`next`](Self::next) gives what the relay had called before it heard of that.
     pub fn go_away(&mut self) {
         match &mut self.0 {
-            Source::Unary(calls) => calls.close(),
+            Source::Unary(calls) => calls.incoming.close(),
             Source::V2(arrivals) => arrivals.go_away(),
+        }
+    }
+
+    /// Has the session ping the relay, and end with [`SessionError::Dead`] where nothing comes soon: for a
+    /// connection that may be lost, as after the machine slept or its network changed. Data that are on
+    /// their way to the relay delay that. In a unary dialect it has no effect at a relay that has not
+    /// pinged, since it may answer none.
+    pub fn probe(&self) {
+        match &self.0 {
+            Source::Unary(calls) => calls.probe(),
+            Source::V2(arrivals) => arrivals.probe(),
         }
     }
 
     /// Waits for what comes next; `None` when the session has ended. Cancel-safe.
     pub async fn next(&mut self) -> Option<Arrival> {
         match &mut self.0 {
-            Source::Unary(calls) => calls.recv().await.map(Arrival::Call),
+            Source::Unary(calls) => calls.incoming.recv().await.map(Arrival::Call),
             Source::V2(arrivals) => Some(match arrivals.next().await? {
                 Some((request, answer)) => Arrival::Call(IncomingCall {
                     request,

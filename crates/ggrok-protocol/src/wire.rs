@@ -61,7 +61,10 @@ pub(crate) async fn run<T: Transport>(
     if outbox.post(Message::Close(ending)).is_ok() {
         // The peer may be gone already; it is told, not asked.
         timeout(FAREWELL, writing).await.ok();
-        last_words(&mut stream).await;
+        // A peer that was silent for too long says no last words either.
+        if !matches!(ended, Err(SessionError::Dead)) {
+            last_words(&mut stream).await;
+        }
     }
     ended
 }

@@ -1,6 +1,7 @@
 //! The client's end of a unary tunnel: it answers in turn.
 
 use std::fmt;
+use std::pin::pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -8,29 +9,44 @@ use futures_util::StreamExt;
 use http::header::{ACCEPT, HeaderValue};
 use http::{Request, Response, StatusCode};
 use http_body::Body;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 
 use super::codec::Codec;
 use super::collect::collect;
-use crate::pulse::{Beat, Pulse};
+use crate::on_wake::OnWake;
+use crate::pulse::{Beat, Pulse, probes};
 use crate::tunnel::{IncomingCall, Responder};
 use crate::wire::{self, Messages, Outbox};
 use crate::{CallError, EncodeError, Ending, Limits, Message, Refusal, SessionError, Transport};
 use crate::{TransportError, TunnelBody};
 
-/// The calls that come in. One place is enough: there is one call at a time.
-pub(crate) type Calls = mpsc::Receiver<IncomingCall>;
+/// The calls that come in.
+#[derive(Debug)]
+pub(crate) struct Calls {
+    /// One place is enough: there is one call at a time.
+    pub(crate) incoming: mpsc::Receiver<IncomingCall>,
+    probe: Arc<Notify>,
+}
+
+impl Calls {
+    /// Has the session find out soon whether the relay still lives, where it answers pings.
+    pub(crate) fn probe(&self) {
+        self.probe.notify_one();
+    }
+}
 
 /// Makes the client's end: the calls that come in, and the session that carries their answers.
 pub(crate) fn accept(codec: Codec, limits: Limits) -> (Calls, Session) {
     let (calls, incoming) = mpsc::channel(1);
+    let probe = Arc::default();
     let session = Session {
         codec,
         calls,
         limits,
+        probe: Arc::clone(&probe),
     };
-    (incoming, session)
+    (Calls { incoming, probe }, session)
 }
 
 /// The turn of one call: an answer is owed.
@@ -135,6 +151,7 @@ pub(crate) struct Session {
     codec: Codec,
     calls: mpsc::Sender<IncomingCall>,
     limits: Limits,
+    probe: Arc<Notify>,
 }
 
 impl Session {
@@ -157,8 +174,11 @@ impl Session {
             pulse: Pulse::new(self.limits, false),
             calls: self.calls,
             answer: None,
+            sent: 0,
             limits: self.limits,
         };
+        let probes = pin!(probes(self.probe));
+        let mut probes = OnWake::new(probes);
         loop {
             tokio::select! {
                 biased;
@@ -169,11 +189,19 @@ impl Session {
                 }
                 answer = owed(desk.codec, &mut desk.answer) => {
                     desk.answer = None;
+                    desk.sent += answer.len() as u64;
                     desk.outbox.post(Message::Text(answer.into()))?;
                 }
                 () = desk.calls.closed(), if desk.answer.is_none() => return Ok(Ending::Done),
+                Some(()) = probes.next() => {
+                    desk.outbox.ping();
+                    desk.pulse.probed(desk.sent);
+                }
                 beat = desk.pulse.beat(false) => match beat {
-                    Beat::Ping => desk.outbox.ping(),
+                    Beat::Ping => {
+                        desk.outbox.ping();
+                        desk.pulse.pinged(desk.sent);
+                    }
                     Beat::Dead => return Err(SessionError::Dead),
                 },
             }
@@ -188,6 +216,8 @@ struct Desk {
     pulse: Pulse,
     calls: mpsc::Sender<IncomingCall>,
     answer: Option<oneshot::Receiver<String>>,
+    /// Bytes of answers so far.
+    sent: u64,
     limits: Limits,
 }
 
@@ -207,7 +237,8 @@ impl Desk {
             // One that pings is one that will go on pinging, and ours do so often enough. Of a
             // mirror's server nobody knows how often.
             Message::Ping if self.codec == Codec::Ggrok => self.pulse.demand(),
-            Message::Ping | Message::Pong => {}
+            Message::Pong => self.pulse.ponged(),
+            Message::Ping => {}
             Message::Close(ending) => return Ok(Some(ending)),
         }
         Ok(None)

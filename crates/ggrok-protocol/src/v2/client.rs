@@ -71,6 +71,11 @@ impl Arrivals {
         self.shared.outbox.go_away();
     }
 
+    /// Has the session find out soon whether the relay still lives.
+    pub(crate) fn probe(&self) {
+        self.shared.probe.notify_one();
+    }
+
     /// The next call, or a GoAway. Nothing when the session has ended.
     pub(crate) async fn next(&mut self) -> Option<Next> {
         loop {

@@ -1,6 +1,7 @@
 //! What a session has to write: data in turn, control before it.
 
 use std::future::poll_fn;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
@@ -30,6 +31,8 @@ pub(crate) struct Outbox {
 struct Control {
     waiting: Mutex<Waiting>,
     writer: AtomicWaker,
+    /// Bytes of data that the writer has taken.
+    sent: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -66,7 +69,12 @@ impl Outbox {
             data,
             control: Arc::clone(&control),
         };
-        (outbox, Writer { queued, control })
+        let writer = Writer {
+            queued,
+            control,
+            sent: 0,
+        };
+        (outbox, writer)
     }
 
     /// Waits for a place in the queue of data. Fails where the session has ended.
@@ -112,6 +120,11 @@ impl Outbox {
         self.control.add(|waiting| waiting.ping = true);
     }
 
+    /// Bytes of data that were written so far, or are being written.
+    pub(crate) fn sent(&self) -> u64 {
+        self.control.sent.load(Ordering::Relaxed)
+    }
+
     /// Queues the last message.
     pub(crate) fn close(&self, ending: Ending) {
         self.control.add(|waiting| waiting.close = Some(ending));
@@ -136,6 +149,8 @@ pub(crate) struct SessionEnded;
 pub(crate) struct Writer {
     queued: mpsc::Receiver<[Bytes; 2]>,
     control: Arc<Control>,
+    /// Bytes of data that were taken so far.
+    sent: u64,
 }
 
 impl Writer {
@@ -188,7 +203,11 @@ impl Writer {
             let Some(frame) = next.take() else {
                 break false;
             };
-            bytes += frame.iter().map(Bytes::len).sum::<usize>();
+            let length = frame.iter().map(Bytes::len).sum::<usize>();
+            bytes += length;
+            self.sent += length as u64;
+            // The writer alone changes it.
+            self.control.sent.store(self.sent, Ordering::Relaxed);
             sink.feed(Message::Parts(frame)).await?;
             if bytes < BATCH {
                 next = self.queued.try_recv().ok();

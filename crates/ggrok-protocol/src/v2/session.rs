@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use futures_util::StreamExt;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{Instant, timeout};
 
 use super::call::{Call, CallId, Over, Violation};
@@ -16,7 +16,7 @@ use super::head::{Known, decode_trailers};
 use super::outbox::{Outbox, Writer};
 use crate::error::ResetCode;
 use crate::on_wake::OnWake;
-use crate::pulse::{Beat, Pulse};
+use crate::pulse::{Beat, Pulse, probes};
 use crate::wire::{FAREWELL, Messages, farewell, last_words, split};
 use crate::{Ending, Limits, Message, SessionError, Transport, TransportError};
 
@@ -26,6 +26,8 @@ pub(crate) struct Shared {
     pub(crate) calls: Calls,
     pub(crate) outbox: Outbox,
     pub(crate) limits: Limits,
+    /// Requests to find out soon whether the peer lives.
+    pub(crate) probe: Arc<Notify>,
     /// What is known of the heads that come.
     known: Mutex<Known>,
 }
@@ -38,6 +40,7 @@ impl Shared {
             calls,
             outbox,
             limits,
+            probe: Arc::default(),
             known: Mutex::default(),
         };
         (Arc::new(shared), writer)
@@ -74,8 +77,12 @@ impl Session {
         let outbox = self.shared.outbox.clone();
         let writing = pin!(self.writer.run(sink));
         let mut writing = OnWake::new(writing);
+        let limits = self.shared.limits;
         let reader = Reader {
-            pulse: Pulse::new(self.shared.limits, true),
+            pulse: match self.arrivals {
+                Some(_) => Pulse::of_client(limits),
+                None => Pulse::new(limits, true),
+            },
             shared: self.shared,
             arrivals: self.arrivals,
         };
@@ -92,7 +99,10 @@ impl Session {
         outbox.close(ending);
         // The peer may be gone already; it is told, not asked.
         timeout(FAREWELL, writing).await.ok();
-        last_words(&mut stream).await;
+        // A peer that was silent for too long says no last words either.
+        if !matches!(ended, Err(SessionError::Dead)) {
+            last_words(&mut stream).await;
+        }
         ended
     }
 }
@@ -113,6 +123,8 @@ impl Reader {
         // Made once, since each time that it begins to wait it takes its place in a list.
         let closing = pin!(closing.wait_for(Option::is_some));
         let mut closing = OnWake::new(closing);
+        let probes = pin!(probes(Arc::clone(&self.shared.probe)));
+        let mut probes = OnWake::new(probes);
         loop {
             tokio::select! {
                 // What has arrived comes first: a peer is not dead while its words wait to be read.
@@ -127,9 +139,14 @@ impl Reader {
                     let reason = reason.ok().and_then(|reason| *reason);
                     return Ok(reason.unwrap_or(Ending::GoingAway));
                 }
+                Some(()) = probes.next() => {
+                    self.shared.outbox.ping();
+                    self.pulse.probed(self.shared.outbox.sent());
+                }
                 beat = self.pulse.beat(false) => match beat {
                     Beat::Ping => {
                         self.shared.outbox.ping();
+                        self.pulse.pinged(self.shared.outbox.sent());
                         // A tunnel that waits keeps none, and one that works has them again at once.
                         self.shared.known().forget();
                     }
@@ -152,7 +169,8 @@ impl Reader {
             Message::Binary(frame) => self.take(frame, came)?,
             Message::Parts(frame) => self.take(frame.concat().into(), came)?,
             Message::Text(_) => return Err(SessionError::NoFrame),
-            Message::Ping | Message::Pong => {}
+            Message::Pong => self.pulse.ponged(),
+            Message::Ping => {}
             Message::Close(ending) => return Ok(Some(ending)),
         }
         Ok(None)

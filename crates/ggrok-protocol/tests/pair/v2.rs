@@ -634,6 +634,34 @@ async fn takes_silent_peers_for_dead_at_both_ends() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_client_notices_a_silent_relay_within_13_s_and_by_a_probe_at_once() {
+    for (probed, within) in [(false, 13_000), (true, 1_500)] {
+        let (near, _far) = ends();
+        let (incoming, session) = accept(Dialect::V2, Limits::default());
+        let start = Instant::now();
+        if probed {
+            incoming.probe();
+        }
+        let error = session.run(near).await.unwrap_err();
+        assert!(matches!(error, SessionError::Dead), "{error}");
+        assert_eq!(start.elapsed(), Duration::from_millis(within));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn keeps_a_relay_that_answers_probes() {
+    let (near, mut far) = ends();
+    let (incoming, session) = accept(Dialect::V2, Limits::default());
+    let session = tokio::spawn(session.run(near));
+    let relay = tokio::spawn(async move { while far.next().await.is_some() {} });
+    for _ in 0..10 {
+        incoming.probe();
+        sleep(Duration::from_secs(20)).await;
+    }
+    assert!(!session.is_finished() && !relay.is_finished());
+}
+
+#[tokio::test(start_paused = true)]
 async fn survives_two_full_directions() {
     let mut pair = pair(Limits::default());
     let mut uploads = Vec::new();
