@@ -138,7 +138,7 @@ async fn a_client_that_was_stopped_is_back_soon_after_it_goes_on() {
         client.line_with("waiting").await;
         client.line_with("ready").await;
     };
-    // 2.5 s and a busy machine; the pings by themselves would take 8 s and more.
+    // 2.5 s and a busy machine; the pings by themselves would take 5 s and more.
     timeout(Duration::from_secs(6), back)
         .await
         .expect("it takes too long");

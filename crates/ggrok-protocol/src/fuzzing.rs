@@ -134,7 +134,7 @@ const LIMITS: Limits = Limits {
     ping_every: Duration::from_secs(15),
     dead_after: Duration::from_secs(40),
     client_ping_every: Duration::from_secs(5),
-    client_pong_timeout: Duration::from_secs(8),
+    client_pong_timeout: Duration::from_secs(5),
 };
 
 async fn settled<T>(session: tokio::task::JoinHandle<T>) {

@@ -62,8 +62,8 @@ impl Default for Limits {
             ping_every: Duration::from_secs(15),
             dead_after: Duration::from_secs(40),
             client_ping_every: Duration::from_secs(5),
-            // Longer than a radio link is often gone, and TCP then needs to send again.
-            client_pong_timeout: Duration::from_secs(8),
+            // Time for TCP to send again what a radio link lost.
+            client_pong_timeout: Duration::from_secs(5),
         }
     }
 }
