@@ -348,3 +348,164 @@ async fn goes_through_the_proxy_of_the_environment_to_the_relay_alone() {
         "hi"
     );
 }
+
+/// What a program says of a relay with this address, with these variables, until it has failed once.
+async fn first_failure(server: &str, variables: &[(&str, String)]) -> String {
+    let mut command = Program::command("ggrok-client");
+    command.args(["--server", server, "3000", "--json"]);
+    command.envs(variables.iter().map(|(name, value)| (name, value)));
+    let mut client = Program::start(&mut command);
+    client.line_with("waiting").await
+}
+
+/// How a program ends that finds this at the address of its relay.
+async fn final_failure(server: &str, variables: &[(&str, String)]) -> (Option<i32>, String) {
+    let mut command = Program::command("ggrok-client");
+    command.args(["--server", server, "3000"]);
+    command.envs(variables.iter().map(|(name, value)| (name, value)));
+    let (code, _, error) = output(&mut command).await;
+    (code, error)
+}
+
+#[tokio::test]
+async fn a_failed_attempt_names_what_was_dialled_and_what_to_do() {
+    let line = first_failure("ws://127.0.0.1:9", &[]).await;
+    assert!(line.contains("127.0.0.1:9: "), "{line}");
+    assert!(line.contains("is this its port?"), "{line}");
+    assert!(line.contains(r#""attempts":1"#), "{line}");
+    let line = first_failure("relay.invalid", &[]).await;
+    assert!(line.contains("relay.invalid:443"), "{line}");
+    assert!(
+        line.contains("cannot be resolved") && line.contains("check its spelling"),
+        "{line}"
+    );
+}
+
+/// A server that answers each connection with this.
+async fn answering(answer: &'static [u8]) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            tokio::spawn(async move {
+                let mut stream = Wire::new(stream);
+                if answer.starts_with(b"HTTP") {
+                    stream.head().await;
+                }
+                stream.try_send(answer).await.ok();
+                stream.rest().await;
+            });
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn a_proxys_refusal_says_what_it_wants() {
+    let login =
+        b"HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: Basic realm=x\r\n\r\n";
+    let windows =
+        b"HTTP/1.1 407 No\r\nProxy-Authenticate: NTLM\r\nProxy-Authenticate: Negotiate\r\n\r\n";
+    for (answer, user, says) in [
+        (&login[..], "", "put user:password into HTTPS_PROXY"),
+        (
+            login,
+            "ana:s3cret@",
+            "refuses the user or the password in HTTPS_PROXY",
+        ),
+        (
+            windows,
+            "ana:s3cret@",
+            "NTLM or Negotiate, which is not supported",
+        ),
+        (b"HTTP/1.1 403 Forbidden\r\n\r\n", "", "403 Forbidden"),
+    ] {
+        let proxy = answering(answer).await;
+        let variables = [("HTTPS_PROXY", format!("http://{user}{proxy}"))];
+        let (code, error) = final_failure("relay.invalid", &variables).await;
+        assert_eq!(code, Some(1), "{error}");
+        assert!(
+            error.contains(&format!("the proxy http://{proxy}")),
+            "{error}"
+        );
+        assert!(error.contains(says) && !error.contains("s3cret"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_proxy_that_fails_is_named_with_the_reason() {
+    for (scheme, answer, says) in [
+        (
+            "http",
+            &b"HTTP/1.1 502 Bad Gateway\r\n\r\n"[..],
+            "502 Bad Gateway",
+        ),
+        ("http", b"SSH-2.0-x\r\n\r\n", "is not an HTTP proxy"),
+        ("socks5h", b"HTTP/1.1 400 Bad\r\n\r\n", "not SOCKS 5"),
+        (
+            "socks5h",
+            b"\x05\x00\x05\x05\x00\x01\x00\x00\x00\x00\x00\x00",
+            "refused",
+        ),
+    ] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let proxy = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                stream.read_u8().await.ok();
+                stream.write_all(answer).await.ok();
+                tokio::spawn(async move { Wire::new(stream).rest().await });
+            }
+        });
+        let variables = [("HTTPS_PROXY", format!("{scheme}://{proxy}"))];
+        let line = first_failure("relay.invalid", &variables).await;
+        let through = format!("relay.invalid:443 through the proxy {scheme}://{proxy}");
+        assert!(line.contains(&through), "{line}");
+        assert!(line.contains(says), "{line}");
+    }
+    let variables = [("HTTPS_PROXY", "http://127.0.0.1:9".to_owned())];
+    let line = first_failure("relay.invalid", &variables).await;
+    assert!(
+        line.contains("the proxy http://127.0.0.1:9") && line.contains("HTTPS_PROXY"),
+        "{line}"
+    );
+}
+
+#[tokio::test]
+async fn another_server_at_the_relays_address_is_named_in_plain_words() {
+    let (tls, _, _) = tls_front("127.0.0.1:9".parse().unwrap()).await;
+    let tls = tls.to_string();
+    let tls_says = format!("wss://{tls}");
+    for (server, says) in [
+        (
+            answering(b"SSH-2.0-OpenSSH_9.2\x1b[31m\r\n").await.to_string(),
+            "(it answered \"SSH-2.0-OpenSSH_9.2\u{fffd}[31m\")",
+        ),
+        (
+            answering(b"HTTP/1.1 302 Found\r\nLocation: http://portal.example/login\r\nContent-Length: 0\r\n\r\n")
+                .await
+                .to_string(),
+            "to http://portal.example/login (is that a login page",
+        ),
+        (tls, &tls_says),
+    ] {
+        let (code, error) = final_failure(&server, &[]).await;
+        assert_eq!(code, Some(3), "{error}");
+        assert!(error.contains(says), "{error}");
+        assert!(!error.contains("httparse"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn tells_what_it_connects_to_where_nothing_answers() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = silent.local_addr().unwrap().to_string();
+    let origin = Origin::start(ok).await;
+    let mut client = Client::launch(settings(&address, &origin));
+    match client.any_event().await {
+        Event::Connecting { to } => assert_eq!(to, address),
+        other => panic!("it does not tell: {other:?}"),
+    }
+}

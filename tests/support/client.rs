@@ -46,8 +46,20 @@ impl Client {
         }
     }
 
-    /// The next event.
+    /// The next event, but those that tell of a busy machine alone.
     pub async fn event(&mut self) -> Event {
+        loop {
+            let event = timeout(PATIENCE, self.events.recv()).await;
+            let event = event.expect("no event in time");
+            let event = event.expect("the client has ended");
+            if !matches!(event, Event::Connecting { .. }) {
+                return event;
+            }
+        }
+    }
+
+    /// The next event, whatever it tells.
+    pub async fn any_event(&mut self) -> Event {
         let event = timeout(PATIENCE, self.events.recv()).await;
         event
             .expect("no event in time")

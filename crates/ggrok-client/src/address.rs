@@ -58,6 +58,11 @@ impl RelayAddress {
         self.port().unwrap_or(default)
     }
 
+    /// The host and port that are dialled.
+    pub(crate) fn host_and_port(&self) -> String {
+        format!("{}:{}", self.host(), self.port_or_default())
+    }
+
     pub(crate) fn host(&self) -> &str {
         self.authority.host()
     }
@@ -66,7 +71,7 @@ impl RelayAddress {
     pub(crate) fn uri(&self) -> Result<Uri, http::Error> {
         Uri::builder()
             .scheme(self.scheme())
-            .authority(format!("{}:{}", self.host(), self.port_or_default()))
+            .authority(self.host_and_port())
             .path_and_query("/")
             .build()
     }
@@ -136,6 +141,12 @@ impl LocalAddress {
         vec![(bare, self.port)]
     }
 
+    /// Whether the local server is on this machine.
+    #[must_use]
+    pub fn is_loopback(&self) -> bool {
+        is_loopback(self.authority.host())
+    }
+
     /// The address as a Host field has it.
     pub(crate) fn authority(&self) -> &str {
         self.authority.as_str()
@@ -147,13 +158,21 @@ impl FromStr for LocalAddress {
     type Err = AddressError;
 
     fn from_str(typed: &str) -> Result<Self, AddressError> {
-        if let Ok(port) = typed.trim().parse() {
+        let typed = typed.trim();
+        if is_unix_socket(typed) {
+            return Err(AddressError::UnixSocket);
+        }
+        // Some write a port with the colon that stands before it.
+        if let Ok(port) = typed.strip_prefix(':').unwrap_or(typed).parse() {
             return match port {
                 0 => Err(AddressError::Port),
                 port => Ok(Self::port(port)),
             };
         }
-        let (scheme, authority) = split(typed)?;
+        let (scheme, authority) = split(typed).map_err(|error| match error {
+            AddressError::Invalid => AddressError::LocalInvalid,
+            error => error,
+        })?;
         match scheme {
             None | Some("http") => {}
             Some(_) => return Err(AddressError::LocalScheme),
@@ -173,12 +192,30 @@ impl fmt::Display for LocalAddress {
     }
 }
 
+/// Whether this is the path of a Unix socket, in one of the ways in which programs write it.
+fn is_unix_socket(typed: &str) -> bool {
+    let is_path =
+        typed.starts_with(['/', '~']) || typed.starts_with("./") || typed.starts_with("../");
+    let has_scheme = ["unix:", "http+unix:", "unix+http:"]
+        .iter()
+        .any(|scheme| typed.starts_with(scheme));
+    has_scheme || is_path || typed.ends_with(".sock")
+}
+
 /// What is wrong with an address that a person typed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AddressError {
     /// It is no address at all.
     #[error("give a host, like relay.example.com or localhost:8080")]
     Invalid,
+    /// It is no address of a local server.
+    #[error("give a port or an address, like 3000 or localhost:3000")]
+    LocalInvalid,
+    /// It is the path of a Unix socket.
+    #[error(
+        "Unix sockets are not supported: give a port or an address, like 3000 or localhost:3000"
+    )]
+    UnixSocket,
     /// It has a path, a query or a user.
     #[error("give the host alone, without a path, a query or a user name")]
     MoreThanHost,
@@ -312,6 +349,14 @@ mod tests {
             ("localhost", E::Port),
             ("0", E::Port),
             ("70000", E::Port),
+            (":0", E::Port),
+            ("", E::LocalInvalid),
+            ("a b", E::LocalInvalid),
+            ("/run/app.sock", E::UnixSocket),
+            ("./app.sock", E::UnixSocket),
+            ("app.sock", E::UnixSocket),
+            ("unix:/run/app", E::UnixSocket),
+            ("unix:///run/app.sock", E::UnixSocket),
         ] {
             assert_eq!(typed.parse::<LocalAddress>(), Err(error), "{typed}");
         }
@@ -352,6 +397,7 @@ mod tests {
                 .collect::<Vec<_>>()
         };
         assert_eq!(candidates("3000"), ["127.0.0.1 3000", "::1 3000"]);
+        assert_eq!(candidates(":3000"), ["127.0.0.1 3000", "::1 3000"]);
         assert_eq!(
             candidates("http://localhost:9090/"),
             ["127.0.0.1 9090", "::1 9090"]

@@ -1,6 +1,8 @@
 //! From an address to a WebSocket: dial, TLS, handshake.
 
+mod dial;
 mod handshake;
+mod proxy;
 mod refusal;
 
 use std::net::SocketAddr;
@@ -10,22 +12,15 @@ use ggrok_protocol::{Dialect, RULES_HEADER, Rules};
 use ggrok_websocket::WebSocket;
 use http::header::{AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Response, Uri};
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::client::legacy::connect::proxy::{SocksV5, Tunnel};
-use hyper_util::client::proxy::matcher::{Intercept, Matcher};
-use hyper_util::rt::TokioIo;
-use rustls::pki_types::{CertificateDer, ServerName};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
-use tokio_tungstenite::tungstenite::Error;
 use tokio_tungstenite::tungstenite::client::ClientRequestBuilder;
-use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_util::either::Either;
-use tower_service::Service;
 
-use crate::{Config, ConnectError, RelayAddress, reached, tls};
+pub(crate) use self::dial::Dialler;
+use self::handshake::Unopened;
+use crate::{Config, ConnectError, reached};
 
 /// The connection to a relay, in the clear or encrypted.
 pub(crate) type Stream = Either<TcpStream, TlsStream<TcpStream>>;
@@ -48,13 +43,6 @@ pub(crate) struct Connector {
     /// The field that says the rules, where there are some.
     rules: Option<HeaderValue>,
     dialler: Dialler,
-}
-
-/// Opens connections to one relay.
-pub(crate) struct Dialler {
-    relay: RelayAddress,
-    tls: Option<TlsConnector>,
-    proxies: Matcher,
 }
 
 impl Connector {
@@ -80,7 +68,7 @@ impl Connector {
             answer,
             peer,
         } = registering
-            .map_err(|_| ConnectError::TimedOut)?
+            .map_err(|_| ConnectError::TimedOut(self.target().to_owned()))?
             .map_err(|failure| self.meaning(failure))?;
         self.check_receipt(answer.headers())?;
         let chosen = answer.headers().get(SEC_WEBSOCKET_PROTOCOL);
@@ -121,14 +109,24 @@ impl Connector {
         }
     }
 
+    /// What is dialled, as a person should read it.
+    pub(crate) fn target(&self) -> &str {
+        self.dialler.target()
+    }
+
     fn meaning(&self, failure: Failure) -> ConnectError {
         match failure {
             Failure::Before(error) => error,
-            Failure::Handshake(Error::Http(answer)) => {
-                refusal::meaning(&self.config.claim, &answer)
+            Failure::Handshake(Unopened::Answer(answer)) => {
+                refusal::meaning(&self.config.claim, &self.config.relay, &answer)
             }
-            Failure::Handshake(Error::Io(error)) => unreachable(error),
-            Failure::Handshake(error) => ConnectError::NoRelay(error.to_string()),
+            Failure::Handshake(Unopened::Lost(error)) => self.dialler.lost(&error),
+            Failure::Handshake(Unopened::NotHttp(said)) => {
+                ConnectError::NoRelay(refusal::not_http(&self.config.relay, &said))
+            }
+            Failure::Handshake(Unopened::PassedOver(text) | Unopened::Wrong(text)) => {
+                ConnectError::NoRelay(text)
+            }
         }
     }
 
@@ -140,7 +138,9 @@ impl Connector {
         };
         let peer = tcp.peer_addr().ok();
         let longest = self.config.limits.request_message(offer);
-        let request = self.request(offer).map_err(unreachable)?;
+        let request = self
+            .request(offer)
+            .map_err(|error| self.dialler.lost(&error))?;
         let (socket, answer) = handshake::open(request, stream, longest).await?;
         Ok(Handshake {
             socket,
@@ -171,61 +171,6 @@ impl Connector {
     }
 }
 
-impl Dialler {
-    /// Reads what a connection needs of the system: trusted certificates, and the environment's
-    /// `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY`.
-    pub(crate) fn new(
-        relay: RelayAddress,
-        authorities: Vec<CertificateDer<'static>>,
-    ) -> Result<Self, ConnectError> {
-        let tls = if relay.is_secure() {
-            Some(tls::connector(authorities).map_err(ConnectError::Roots)?)
-        } else {
-            None
-        };
-        Ok(Self {
-            relay,
-            tls,
-            proxies: Matcher::from_env(),
-        })
-    }
-
-    /// Opens a connection. Cancel-safe.
-    pub(crate) async fn open(&self) -> Result<Stream, ConnectError> {
-        let stream = self.dial().await?;
-        self.encrypt(stream).await
-    }
-
-    async fn dial(&self) -> Result<TcpStream, ConnectError> {
-        let relay = &self.relay;
-        let target = relay.uri().map_err(unreachable)?;
-        let mut direct = HttpConnector::new();
-        direct.enforce_http(false);
-        direct.set_nodelay(true);
-        // ggrok's own relay answers no pings, so the kernel has to find out that it is gone.
-        direct.set_keepalive(Some(KEEPALIVE));
-        let stream = match self
-            .proxies
-            .intercept(&target)
-            .filter(|_| !relay.is_loopback())
-        {
-            Some(proxy) => dial_through(&proxy, direct, target).await,
-            None => direct.call(target).await.map_err(unreachable),
-        };
-        stream.map(TokioIo::into_inner)
-    }
-
-    async fn encrypt(&self, stream: TcpStream) -> Result<Stream, ConnectError> {
-        let Some(tls) = &self.tls else {
-            return Ok(Either::Left(stream));
-        };
-        let host = self.relay.host();
-        let bare = host.trim_start_matches('[').trim_end_matches(']');
-        let name = ServerName::try_from(bare.to_owned()).map_err(unreachable)?;
-        Ok(Either::Right(tls.connect(name, stream).await?))
-    }
-}
-
 /// A WebSocket, the answer that opened it, and the address that was dialled for it.
 struct Handshake {
     socket: WebSocket<Stream>,
@@ -236,7 +181,7 @@ struct Handshake {
 /// What went wrong before the handshake, or in it.
 enum Failure {
     Before(ConnectError),
-    Handshake(Error),
+    Handshake(Unopened),
 }
 
 impl From<ConnectError> for Failure {
@@ -245,8 +190,8 @@ impl From<ConnectError> for Failure {
     }
 }
 
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
+impl From<Unopened> for Failure {
+    fn from(error: Unopened) -> Self {
         Self::Handshake(error)
     }
 }
@@ -255,61 +200,11 @@ impl Failure {
     /// The originals' servers know no subprotocols, and the WebSocket library ends a handshake whose
     /// offer was passed over.
     const fn is_offer_passed_over(&self) -> bool {
-        use ProtocolError::SecWebSocketSubProtocolError as Subprotocol;
-        matches!(self, Self::Handshake(Error::Protocol(Subprotocol(_))))
+        matches!(self, Self::Handshake(Unopened::PassedOver(_)))
     }
-}
-
-async fn dial_through(
-    proxy: &Intercept,
-    direct: HttpConnector,
-    target: Uri,
-) -> Result<TokioIo<TcpStream>, ConnectError> {
-    match proxy.uri().scheme_str() {
-        Some("http") => {
-            let mut tunnel = Tunnel::new(proxy.uri().clone(), direct);
-            if let Some(authorization) = proxy.basic_auth() {
-                tunnel = tunnel.with_auth(authorization.clone());
-            }
-            tunnel.call(target).await.map_err(through_proxy)
-        }
-        Some("socks5" | "socks5h") => {
-            let mut tunnel = SocksV5::new(proxy.uri().clone(), direct);
-            if let Some((user, password)) = proxy.raw_auth() {
-                tunnel = tunnel.with_auth(user.to_owned(), password.to_owned());
-            }
-            tunnel.call(target).await.map_err(through_proxy)
-        }
-        _ => Err(ConnectError::Proxy(proxy.uri().to_string())),
-    }
-}
-
-fn through_proxy(error: impl std::error::Error) -> ConnectError {
-    ConnectError::Unreachable(format!(
-        "through the proxy of the environment: {}",
-        chain(&error)
-    ))
-}
-
-pub(crate) fn unreachable(error: impl std::error::Error) -> ConnectError {
-    ConnectError::Unreachable(chain(&error))
-}
-
-/// An error with its causes, which is where connectors say what happened.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 pub(crate) const AGENT: &str = concat!("ggrok-client/", env!("CARGO_PKG_VERSION"));
 
 /// How long connecting may take, from the look-up of the name to the end of the handshake.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
-
-/// Silence after which the kernel asks whether the relay is still there.
-const KEEPALIVE: Duration = Duration::from_secs(30);

@@ -106,11 +106,16 @@ pub(crate) fn text(event: &Event, colours: bool) -> String {
             let (host, remedy) = (printable(host), remedy(*check));
             format!("{yellow}{check} does not know the host {host}: {remedy}.{yellow:#}")
         }
-        Event::Waiting { reason, retry_in } => {
+        Event::Connecting { to } => {
             let yellow = ink(AnsiColor::Yellow.on_default());
-            let reason = printable(reason);
-            let seconds = retry_in.as_secs_f32();
-            format!("{yellow}No tunnel: {reason}. Trying again in {seconds:.1} s.{yellow:#}")
+            format!("{yellow}Connecting to {} ...{yellow:#}", printable(to))
+        }
+        Event::Waiting {
+            reason, retry_in, ..
+        } => {
+            let yellow = ink(AnsiColor::Yellow.on_default());
+            let (reason, again) = (printable(reason), again(*retry_in));
+            format!("{yellow}No tunnel: {reason}. {again}{yellow:#}")
         }
         Event::Finishing { at_most } => {
             let yellow = ink(AnsiColor::Yellow.on_default());
@@ -132,6 +137,34 @@ pub(crate) fn text(event: &Event, colours: bool) -> String {
             call(method, path, *status, *elapsed, error, style)
         }
     }
+}
+
+/// When the relay is dialled again.
+fn again(retry_in: Duration) -> String {
+    match retry_in.as_secs() {
+        0 => "Trying again now.".to_owned(),
+        seconds => format!("Trying again in {seconds} s."),
+    }
+}
+
+/// The line of an attempt that failed for the same reason as those before it.
+pub(crate) fn still_waiting(
+    reason: &str,
+    attempts: u32,
+    since: Duration,
+    retry_in: Duration,
+    colours: bool,
+) -> String {
+    let yellow = if colours {
+        AnsiColor::Yellow.on_default()
+    } else {
+        Style::new()
+    };
+    let since = humantime::format_duration(Duration::from_secs(since.as_secs()));
+    let (reason, again) = (printable(reason), again(retry_in));
+    format!(
+        "{yellow}Still no tunnel after {attempts} attempts in {since}: {reason}. {again}{yellow:#}"
+    )
 }
 
 const NOT_PUBLIC: &str = "Visitors cannot open this address: the relay has no --domain. It is for the \
@@ -227,10 +260,17 @@ pub(crate) fn json(event: &Event) -> String {
             "host": host,
             "remedy": remedy(*check),
         }),
-        Event::Waiting { reason, retry_in } => {
-            let milliseconds = whole_milliseconds(*retry_in);
-            json!({ "event": "waiting", "reason": reason, "retry_in_ms": milliseconds })
-        }
+        Event::Connecting { to } => json!({ "event": "connecting", "to": to }),
+        Event::Waiting {
+            reason,
+            attempts,
+            retry_in,
+        } => json!({
+            "event": "waiting",
+            "attempts": attempts,
+            "reason": reason,
+            "retry_in_ms": whole_milliseconds(*retry_in),
+        }),
         Event::Finishing { at_most } => {
             json!({ "event": "finishing", "at_most_ms": whole_milliseconds(*at_most) })
         }
@@ -295,7 +335,7 @@ mod tests {
     }
 
     /// One of each kind.
-    fn events() -> [Event; 7] {
+    fn events() -> [Event; 8] {
         let time = Duration::from_millis(12);
         [
             Event::Ready { url: String::new() },
@@ -309,8 +349,10 @@ mod tests {
             },
             answered(),
             Event::Finishing { at_most: time },
+            Event::Connecting { to: String::new() },
             Event::Waiting {
                 reason: String::new(),
+                attempts: 1,
                 retry_in: time,
             },
         ]

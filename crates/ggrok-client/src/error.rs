@@ -1,7 +1,5 @@
 //! Why there is no tunnel, and whether it is worth trying again.
 
-use std::io;
-
 use ggrok_protocol::{BadRules, Dialect};
 use http::StatusCode;
 
@@ -28,13 +26,19 @@ pub enum RunError {
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     /// No connection, or it broke during the handshake.
-    #[error("cannot reach the relay: {0}")]
+    #[error("cannot reach the relay at {0}")]
     Unreachable(String),
-    /// No handshake in time.
-    #[error("the relay does not answer")]
-    TimedOut,
+    /// No handshake in time, at this address.
+    #[error(
+        "no answer from the relay at {0} within 10 s (check host and port, and whether a firewall lets \
+         them through)"
+    )]
+    TimedOut(String),
+    /// The proxy of the environment does not connect this client with the relay.
+    #[error("{0}")]
+    ProxyRefused(String),
     /// The proxy of the environment is of a kind that is not spoken.
-    #[error("the proxy {0} is neither http:// nor socks5://")]
+    #[error("{0} is neither http:// nor socks5://, which are supported")]
     Proxy(String),
     /// The relay's certificate is not trusted.
     #[error(
@@ -45,8 +49,10 @@ pub enum ConnectError {
     #[error("no certificates to trust: {0} (install the system's, or use --ca-cert FILE)")]
     Roots(rustls::Error),
     /// The other side does not speak TLS.
-    #[error("the relay does not speak TLS (if that is right, give its address with ws://): {0}")]
-    NotTls(rustls::Error),
+    #[error(
+        "the server at {0} does not speak TLS (if the relay there has none, give its address with ws://)"
+    )]
+    NotTls(String),
     /// The relay does not let this client in.
     #[error("the relay refuses this client: {0}")]
     Refused(String),
@@ -98,10 +104,11 @@ impl ConnectError {
     #[must_use]
     pub const fn is_final(&self, met: bool) -> bool {
         match self {
-            Self::Unreachable(_) | Self::TimedOut | Self::Unavailable { .. } => false,
+            Self::Unreachable(_) | Self::TimedOut(_) | Self::Unavailable { .. } => false,
             // A relay that answers may be another one, through whose tunnel this one is reached.
             Self::Certificate(_)
             | Self::NotTls(_)
+            | Self::ProxyRefused(_)
             | Self::TurnedAway(_)
             | Self::NotRegistered(_)
             | Self::NoRelay(_) => !met,
@@ -112,18 +119,6 @@ impl ConnectError {
             | Self::RulesNotKept
             | Self::Rules(_)
             | Self::Dialect { .. } => true,
-        }
-    }
-}
-
-/// A failed TLS handshake.
-impl From<io::Error> for ConnectError {
-    fn from(error: io::Error) -> Self {
-        use rustls::Error as Tls;
-        match error.get_ref().and_then(|cause| cause.downcast_ref()) {
-            Some(cause @ Tls::InvalidCertificate(_)) => Self::Certificate(cause.clone()),
-            Some(cause @ Tls::InvalidMessage(_)) => Self::NotTls(cause.clone()),
-            _ => Self::Unreachable(error.to_string()),
         }
     }
 }

@@ -52,10 +52,17 @@ pub enum Event {
         /// How long it may take for that.
         at_most: Duration,
     },
+    /// The relay does not answer at once; the client waits on. It is told in the first attempt alone.
+    Connecting {
+        /// The host and the port that are dialled, and through which proxy.
+        to: String,
+    },
     /// There is no tunnel at the moment.
     Waiting {
         /// Why not.
         reason: String,
+        /// The attempts to connect that have failed since there was a tunnel: 0 where it has just been lost.
+        attempts: u32,
         /// When the relay is dialled again.
         retry_in: Duration,
     },

@@ -7,6 +7,7 @@ mod settings;
 mod share;
 mod shown;
 mod signals;
+mod waiting;
 
 use std::env;
 use std::io::{self, IsTerminal};
@@ -27,6 +28,7 @@ use crate::console::Console;
 use crate::settings::Settings;
 use crate::shown::without_passwords;
 use crate::signals::Signals;
+use crate::waiting::Shown;
 
 // Large bodies and bursts of calls cost less than with the system's: docs/speed.md.
 #[cfg(all(feature = "jemalloc", not(any(windows, target_env = "musl"))))]
@@ -107,14 +109,17 @@ async fn tunnel(args: &TunnelArgs, warnings: &[String]) -> ExitCode {
     let console = Console::start();
     let print = console.lines();
     let (as_json, colours) = (args.json, console::has_colours());
-    let show = move |event: &Event| {
-        if as_json {
-            console::json(event)
+    let shown = Shown::new(colours);
+    let observer = move |event: Event| {
+        let line = if as_json {
+            Some(console::json(&event))
         } else {
-            console::text(event, colours)
+            shown.line(&event)
+        };
+        if let Some(line) = line {
+            print(line);
         }
     };
-    let observer = move |event: Event| print(show(&event));
     let stop = CancellationToken::new();
     let ended = tokio::select! {
         ended = ggrok_client::run(config, observer, stop.cancelled()) => ended,

@@ -77,12 +77,14 @@ impl Running {
     async fn stay_connected(&self) -> Result<(), RunError> {
         let mut backoff = Backoff::new();
         let mut met = false;
+        let mut attempts = 0;
         let mut connections = Connections::new();
-        while let Some(connected) = self.unless_stopped(self.connect()).await {
+        while let Some(connected) = self.unless_stopped(self.connect(attempts == 0)).await {
             let mut at_once = false;
             let reason = match connected {
                 Ok(registered) => {
                     met = true;
+                    attempts = 0;
                     self.monitor.dialled(registered.peer);
                     self.tell(&registered);
                     let since = Instant::now();
@@ -105,7 +107,10 @@ impl Running {
                     }
                 }
                 Err(error) if error.is_final(met) => return Err(error.into()),
-                Err(error) => error.to_string(),
+                Err(error) => {
+                    attempts += 1;
+                    error.to_string()
+                }
             };
             if self.service.stop.is_cancelled() {
                 break;
@@ -115,7 +120,11 @@ impl Running {
             } else {
                 backoff.next()
             };
-            (self.service.observer)(Event::Waiting { reason, retry_in });
+            (self.service.observer)(Event::Waiting {
+                reason,
+                attempts,
+                retry_in,
+            });
             let mut changes = self.monitor.changes();
             tokio::select! {
                 () = sleep(retry_in) => {}
@@ -128,14 +137,23 @@ impl Running {
     }
 
     /// Connects, and begins anew where the machine slept or its network changes meanwhile.
-    async fn connect(&self) -> Result<Registered, ConnectError> {
+    async fn connect(&self, is_first: bool) -> Result<Registered, ConnectError> {
         loop {
             let mut changes = self.monitor.changes();
             tokio::select! {
                 connected = self.connector.connect() => return connected,
+                never = self.tell_connecting(), if is_first => match never {},
                 () = changes.next() => {}
             }
         }
+    }
+
+    /// Tells what is dialled where that takes long.
+    async fn tell_connecting(&self) -> Infallible {
+        sleep(LONG).await;
+        let to = self.connector.target().to_owned();
+        (self.service.observer)(Event::Connecting { to });
+        pending().await
     }
 
     /// Tells that the relay let the client in.
@@ -181,6 +199,9 @@ fn reason(ended: Result<Ending, SessionError>) -> Result<String, RunError> {
         Err(error) => Ok(error.to_string()),
     }
 }
+
+/// How long a person waits without a word.
+const LONG: Duration = Duration::from_secs(1);
 
 /// A connection that lasted so long, or over which a call came, was a good one.
 const LASTING: Duration = Duration::from_secs(1);

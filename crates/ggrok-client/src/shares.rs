@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 
-use crate::connect::{AGENT, Dialler, PATIENCE, unreachable};
+use crate::connect::{AGENT, Dialler, PATIENCE};
 use crate::reached::resolve;
 use crate::{ConnectError, HostName, RelayAddress, Token, printable};
 
@@ -159,9 +159,11 @@ impl Shares {
         if let Some(token) = &self.token {
             request = request.header(AUTHORIZATION, format!("Bearer {}", token.reveal()));
         }
-        let request = request.body(Full::from(body)).map_err(unreachable)?;
+        let lost = |error: http::Error| self.dialler.lost(&error);
+        let request = request.body(Full::from(body)).map_err(lost)?;
         let asking = timeout(PATIENCE, self.exchange(request)).await;
-        let response = asking.map_err(|_| ConnectError::TimedOut)??;
+        let response =
+            asking.map_err(|_| ConnectError::TimedOut(self.dialler.target().to_owned()))??;
         if response.status().is_success() {
             return Ok(response.into_body());
         }
@@ -173,14 +175,14 @@ impl Shares {
         request: Request<Full<Bytes>>,
     ) -> Result<Response<Bytes>, ConnectError> {
         let stream = self.dialler.open().await?;
-        let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
-            .await
-            .map_err(unreachable)?;
+        let lost = |error: hyper::Error| self.dialler.lost(&error);
+        let (mut sender, connection) =
+            http1::handshake(TokioIo::new(stream)).await.map_err(lost)?;
         let asking = async {
-            let response = sender.send_request(request).await.map_err(unreachable)?;
+            let response = sender.send_request(request).await.map_err(lost)?;
             let (head, body) = response.into_parts();
             let body = Limited::new(body, MOST_BYTES).collect().await;
-            let body = body.map_err(|error| ConnectError::Unreachable(error.to_string()))?;
+            let body = body.map_err(|error| self.dialler.lost(error.as_ref()))?;
             Ok(Response::from_parts(head, body.to_bytes()))
         };
         let driving = async {

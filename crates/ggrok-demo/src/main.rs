@@ -59,6 +59,7 @@ fn show(event: Event) {
         }
         Event::HostRefused { check, host } => println!("{check} does not know the host {host}"),
         Event::LocalDown { address } => println!("nothing answers at {address}"),
+        Event::Connecting { to } => println!("connecting to {to} ..."),
         Event::Waiting { reason, .. } => println!("no tunnel: {reason}"),
         Event::Finishing { .. } => println!("visitors get their last answers"),
     }

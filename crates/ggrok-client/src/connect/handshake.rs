@@ -21,18 +21,65 @@ pub(super) async fn open<S>(
     request: impl IntoClientRequest + Unpin,
     stream: S,
     longest: usize,
-) -> Result<(WebSocket<S>, Response<Option<Vec<u8>>>), Error>
+) -> Result<(WebSocket<S>, Response<Option<Vec<u8>>>), Unopened>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let heard = Vec::new();
-    let opening = client_async(request, Heard { stream, heard });
-    let (socket, answer) = opening.await?;
-    let Heard { stream, mut heard } = socket.into_inner();
-    let left = heard.split_off(length_of_head(&heard)?);
+    let mut heard = Vec::new();
+    let listening = Heard {
+        stream,
+        heard: &mut heard,
+    };
+    let opened = match client_async(request, listening).await {
+        Ok((socket, answer)) => Ok((socket.into_inner().stream, answer)),
+        Err(error) => Err(error),
+    };
+    let (stream, answer) = opened.map_err(|error| Unopened::new(error, &heard))?;
+    let length = length_of_head(&heard).map_err(|error| Unopened::new(error, &heard))?;
+    let left = heard.split_off(length);
     let socket = WebSocket::of_client(stream, &left, longest).await;
     Ok((socket, answer))
 }
+
+/// Why there is no WebSocket.
+#[derive(Debug)]
+pub(super) enum Unopened {
+    /// An HTTP answer in its place. In a box, as it is large.
+    Answer(Box<Response<Option<Vec<u8>>>>),
+    /// The connection was lost.
+    Lost(io::Error),
+    /// Something else than HTTP, which begins so.
+    NotHttp(Vec<u8>),
+    /// A WebSocket without the subprotocol that was offered.
+    PassedOver(String),
+    /// An answer that breaks the rules of the handshake.
+    Wrong(String),
+}
+
+impl Unopened {
+    fn new(error: Error, heard: &[u8]) -> Self {
+        use ProtocolError::SecWebSocketSubProtocolError as Subprotocol;
+        match error {
+            Error::Http(answer) => Self::Answer(answer),
+            Error::Io(error) => Self::Lost(error),
+            _ if !heard.is_empty() && !heard.starts_with(b"HTTP/") => {
+                Self::NotHttp(heard.iter().copied().take(SHOWN).collect())
+            }
+            Error::Protocol(ProtocolError::HandshakeIncomplete) => Self::Wrong(
+                "the server there closed the connection before it had answered (if it speaks TLS, give \
+                 its address with wss://)"
+                    .to_owned(),
+            ),
+            error @ Error::Protocol(Subprotocol(_)) => Self::PassedOver(error.to_string()),
+            error => Self::Wrong(format!(
+                "the server there does not answer as a WebSocket's does: {error}"
+            )),
+        }
+    }
+}
+
+/// Bytes of an answer that are kept to be shown.
+const SHOWN: usize = 80;
 
 /// The length of the answer's head, as the library that took it found it.
 fn length_of_head(heard: &[u8]) -> Result<usize, Error> {
@@ -47,12 +94,12 @@ fn length_of_head(heard: &[u8]) -> Result<usize, Error> {
 const MAX_FIELDS: usize = 124;
 
 /// A stream that keeps what is read of it. The handshake reads no more than 64 KiB.
-struct Heard<S> {
+struct Heard<'a, S> {
     stream: S,
-    heard: Vec<u8>,
+    heard: &'a mut Vec<u8>,
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Heard<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for Heard<'_, S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -65,7 +112,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Heard<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Heard<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Heard<'_, S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

@@ -1,10 +1,10 @@
 //! What an HTTP answer in place of a WebSocket means.
 
 use ggrok_protocol::{ERROR_HEADER, MIRROR_PATH};
-use http::header::{CONTENT_TYPE, TRANSFER_ENCODING};
+use http::header::{CONTENT_TYPE, LOCATION, TRANSFER_ENCODING};
 use http::{Response, StatusCode};
 
-use crate::{Claim, ConnectError, printable};
+use crate::{Claim, ConnectError, RelayAddress, printable};
 
 /// An answer that came in place of a WebSocket. Of its body there is what came along with the head.
 pub(super) type Answer = Response<Option<Vec<u8>>>;
@@ -13,7 +13,7 @@ pub(super) type Answer = Response<Option<Vec<u8>>>;
 ///
 /// Where a host was asked for, what refuses may be something else than a relay, unless it says so or
 /// wants a token. Whoever asks for a mirror named the very path, and is told what is said there.
-pub(super) fn meaning(claim: &Claim, answer: &Answer) -> ConnectError {
+pub(super) fn meaning(claim: &Claim, relay: &RelayAddress, answer: &Answer) -> ConnectError {
     let status = answer.status();
     let is_ours = answer.headers().contains_key(ERROR_HEADER);
     let is_mirror = matches!(claim, Claim::Mirror(_));
@@ -36,8 +36,52 @@ pub(super) fn meaning(claim: &Claim, answer: &Answer) -> ConnectError {
             let path = format!("a ggrok-server registers mirrors at {MIRROR_PATH}");
             answers(is_ours, format!("{reason} ({path})"))
         }
-        _ => answers(is_ours && status.is_client_error(), reason),
+        _ if is_ours => answers(status.is_client_error(), reason),
+        _ => answers(false, format!("{reason}{}", advice(relay, answer))),
     }
+}
+
+/// What else an answer says that is none of a relay's, and what to do.
+fn advice(relay: &RelayAddress, answer: &Answer) -> String {
+    let status = answer.status();
+    if status.is_redirection()
+        && let Some(location) = answer.headers().get(LOCATION)
+    {
+        let location = String::from_utf8_lossy(location.as_bytes());
+        let location: String = printable(&location).chars().take(LINE).collect();
+        return format!(
+            ", to {location} (is that a login page of this network? Open it in a browser)"
+        );
+    }
+    if status == StatusCode::OK {
+        return " with a page (is that another server, or a login page of this network?)"
+            .to_owned();
+    }
+    // Servers say so in plain HTTP, each in its own words.
+    let body = answer.body().as_deref().unwrap_or_default();
+    let says = |word: &str| body.windows(word.len()).any(|part| part == word.as_bytes());
+    if status == StatusCode::BAD_REQUEST && (says("HTTPS") || says("SSL-enabled")) {
+        return speaks_tls(relay);
+    }
+    String::new()
+}
+
+fn speaks_tls(relay: &RelayAddress) -> String {
+    let authority = relay.authority();
+    format!(" (it speaks TLS: give its address as wss://{authority})")
+}
+
+/// What a server is that answers so, which is no HTTP.
+pub(super) fn not_http(relay: &RelayAddress, said: &[u8]) -> String {
+    let target = relay.host_and_port();
+    // A record of TLS: an alert (RFC 8446, section 5.1).
+    if said.starts_with(&[0x15, 0x03]) {
+        return format!("{target} is no HTTP server{}", speaks_tls(relay));
+    }
+    let said = String::from_utf8_lossy(said);
+    let line = said.lines().next().unwrap_or_default();
+    let line = printable(line);
+    format!("{target} is no HTTP server (it answered \"{line}\")")
 }
 
 /// What is no answer to a registration: a relay's, or something else's.
@@ -76,13 +120,21 @@ const LINE: usize = 200;
 
 #[cfg(test)]
 mod tests {
-    use super::{Answer, meaning};
-    use crate::{Claim, ConnectError, Mirror, RemoteAddress};
+    use super::{Answer, not_http};
+    use crate::{Claim, ConnectError, Mirror, RelayAddress, RemoteAddress};
     use http::Response;
 
     fn answer(status: u16, field: (&str, &str), body: &str) -> Answer {
         let response = Response::builder().status(status).header(field.0, field.1);
         response.body(Some(body.as_bytes().to_vec())).unwrap()
+    }
+
+    fn meaning(claim: &Claim, answer: &Answer) -> ConnectError {
+        super::meaning(claim, &relay(), answer)
+    }
+
+    fn relay() -> RelayAddress {
+        "ws://a.example:81".parse().unwrap()
     }
 
     fn mirror() -> Claim {
@@ -180,5 +232,42 @@ mod tests {
             let error = meaning(&mirror(), &answer(401, field, body)).to_string();
             assert!(error.ends_with("401 Unauthorized"), "{error}");
         }
+    }
+
+    #[test]
+    fn names_the_page_that_a_network_or_another_server_shows() {
+        for status in [301, 302, 303, 307, 308] {
+            let field = ("location", "http://portal.example/login?a");
+            let error = meaning(&Claim::Host, &answer(status, field, "")).to_string();
+            assert!(error.contains("to http://portal.example/login"), "{error}");
+            assert!(error.contains("login page"), "{error}");
+        }
+        let page = answer(200, ("content-type", "text/html"), "<html>");
+        let error = meaning(&Claim::Host, &page).to_string();
+        assert!(error.contains("200 OK with a page"), "{error}");
+    }
+
+    #[test]
+    fn tells_a_server_that_speaks_tls() {
+        for body in [
+            "The plain HTTP request was sent to HTTPS port",
+            "Client sent an HTTP request to an HTTPS server.",
+            "You're speaking plain HTTP to an SSL-enabled server port.",
+        ] {
+            let told = answer(400, ("content-type", "text/html"), body);
+            let error = meaning(&Claim::Host, &told).to_string();
+            assert!(error.contains("wss://a.example:81"), "{error}");
+        }
+        let alert = not_http(&relay(), &[0x15, 3, 1, 0, 2, 2, 22]);
+        assert!(alert.contains("wss://a.example:81"), "{alert}");
+    }
+
+    #[test]
+    fn quotes_another_servers_greeting_without_control_characters() {
+        let told = not_http(&relay(), b"SSH-2.0-Open\x1b[2JSSH\r\nmore");
+        assert_eq!(
+            told,
+            "a.example:81 is no HTTP server (it answered \"SSH-2.0-Open\u{fffd}[2JSSH\")"
+        );
     }
 }
