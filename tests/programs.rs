@@ -99,6 +99,23 @@ const WRONG_SETTINGS: [(&str, &[(&str, &str)]); 2] = [
             ),
             ("--server a.example 99999", "99999"),
             (
+                "--server a.example /run/app.sock",
+                "Unix sockets are not supported",
+            ),
+            (
+                "--server a.example --local unix:/run/app",
+                "Unix sockets are not supported",
+            ),
+            ("tcp 22", "no other TCP"),
+            ("http", "ggrok-client 3000"),
+            ("http 3000", "--server HOST"),
+            ("tunnel --url http://localhost:3000", "--server HOST"),
+            ("http 3000 --region eu", "no regions"),
+            (
+                "--server a.example --local-host 10.0.0.1 -p 80",
+                "--local 192.168.1.5:3000",
+            ),
+            (
                 "--server a.example 3000 --ca-cert /nonexistent",
                 "cannot read /nonexistent",
             ),

@@ -1,6 +1,7 @@
 //! The client's command line, environment and saved settings, down to a [`Config`].
 
 mod dialect;
+mod foreign;
 mod limits;
 mod local;
 mod registration;
@@ -18,6 +19,7 @@ use ggrok_client::Config;
 use tracing::level_filters::LevelFilter;
 
 use self::dialect::DialectArgs;
+pub(crate) use self::foreign::translate;
 use self::limits::LimitArgs;
 use self::local::LocalArgs;
 use self::registration::{Registration, RegistrationArgs};
@@ -154,7 +156,7 @@ const OUTPUT: &str = "Output";
 
 /// Rewrites the originals' flags, which may have one dash: ggrok's `-client`, `-port 3000` and
 /// `-proxyServer HOST`, magic-mirror's `-remote URL`, `-name NAME`, `-local ADDRESS`, `-apikey KEY`.
-fn with_two_dashes(args: impl Iterator<Item = OsString>) -> Vec<OsString> {
+pub(crate) fn with_two_dashes(args: impl Iterator<Item = OsString>) -> Vec<OsString> {
     args.map(|arg| {
         let name = arg.to_str().unwrap_or_default().split('=').next();
         match name {

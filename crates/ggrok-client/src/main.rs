@@ -36,7 +36,11 @@ use crate::waiting::Shown;
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
-    let (cli, warnings) = match Cli::read(env::args_os()) {
+    let args = match cli::translate(cli::with_two_dashes(env::args_os())) {
+        Ok(args) => args,
+        Err(hint) => return fail(&anyhow::anyhow!(hint), USAGE),
+    };
+    let (cli, warnings) = match Cli::read(args.into_iter()) {
         Ok(read) => read,
         Err(error) => return usage(&error),
     };

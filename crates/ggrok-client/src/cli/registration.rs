@@ -17,16 +17,19 @@ use crate::settings::Settings;
 #[command(next_help_heading = "Relay")]
 pub(super) struct RegistrationArgs {
     /// The relay, like relay.example.com; a URL with ws:// where it has no TLS [env: GGROK_SERVER=]
-    #[arg(long, short, value_name = "HOST")]
+    // bore calls it so.
+    #[arg(long, short, alias = "to", value_name = "HOST")]
     server: Option<String>,
 
     /// A name of your own at the relay, in place of the relay's host. Where the relay has a domain,
     /// everybody can visit NAME.DOMAIN [env: GGROK_NAME=]
-    #[arg(long, value_name = "NAME")]
+    // As ngrok and localtunnel call it.
+    #[arg(long, alias = "subdomain", value_name = "NAME")]
     name: Option<MirrorName>,
 
     /// Another host that points at the relay [env: GGROK_HOST=]
-    #[arg(long, value_name = "HOST", conflicts_with_all = ["name", "remote"])]
+    // As ngrok and cloudflared call it.
+    #[arg(long, aliases = ["hostname", "domain"], value_name = "HOST", conflicts_with_all = ["name", "remote"])]
     host: Option<HostName>,
 
     /// magic-mirror's flag, in place of --server: the URL where a server takes mirrors, with --name.

@@ -18,7 +18,7 @@ pub(super) struct RelayArgs {
     /// The relay's token
     #[arg(
         long,
-        alias = "apikey",
+        aliases = ["apikey", "authtoken"],
         env = "GGROK_TOKEN",
         hide_env_values = true,
         value_name = "TOKEN"
