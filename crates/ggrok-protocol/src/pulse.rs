@@ -223,6 +223,7 @@ mod tests {
         for _ in 0..10 {
             assert_eq!(pulse.beat(false).await, Beat::Ping);
             pulse.pinged(0);
+            sleep(seconds(1)).await;
             pulse.heard();
         }
     }
