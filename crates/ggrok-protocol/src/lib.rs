@@ -23,6 +23,7 @@ mod body;
 mod dialect;
 mod error;
 mod fair;
+mod flushed;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod headers;
@@ -36,6 +37,7 @@ mod pulse;
 mod refusal;
 mod registration;
 mod rules;
+mod sent;
 mod splice;
 mod trailers;
 mod tunnel;
@@ -49,6 +51,7 @@ pub use dialect::Dialect;
 pub use error::{
     BodyError, CallError, DecodeError, EncodeError, ResetCode, SessionError, TransportError,
 };
+pub use flushed::{Flush, FlushedBody};
 pub use headers::{REQUEST_ID, remove_hop_by_hop, requested_upgrade};
 pub use limits::Limits;
 pub use memory::{Account, Memory, Reservation};
@@ -60,5 +63,6 @@ pub use registration::{
     ADDRESS_HEADER, BadMirrorName, MIRROR_PATH, MirrorName, REGISTER_PATH, TOKEN_HEADER,
 };
 pub use rules::{BadRules, Login, Logins, Network, PathPrefix, RULES_HEADER, Rules};
+pub use sent::{SentBody, SentBytes};
 pub use splice::{SocketBody, SocketFeed, socket_body, splice};
 pub use tunnel::{Arrival, Incoming, IncomingCall, Responder, Session, Tunnel, accept, open};

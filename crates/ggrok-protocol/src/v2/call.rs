@@ -173,14 +173,11 @@ impl Call {
         Ok(())
     }
 
-    /// Ends the call before its time. The first reason counts. A body that has come whole can still
-    /// be read, and one that broke off where it is made, up to there.
+    /// Ends the call before its time. The first reason counts. What came of the body before can still
+    /// be read.
     pub(crate) fn end(&self, over: Over) {
         let mut state = self.state();
-        let over = *state.over.get_or_insert(over);
-        if !state.ended && over != Over::Reset(ResetCode::Broken) {
-            state.inbox.clear();
-        }
+        state.over.get_or_insert(over);
         wake(&mut state.watcher);
         wake(&mut state.reader);
         wake(&mut state.writer);
@@ -191,6 +188,17 @@ impl Call {
         let mut state = self.state();
         state.deaf = true;
         state.inbox.clear();
+        wake(&mut state.watcher);
+    }
+
+    /// Waits until nobody reads the body that comes in any more. Of an empty one nobody has to.
+    pub(crate) fn poll_read_out(&self, cx: &Context<'_>) -> Poll<()> {
+        let mut state = self.state();
+        if state.deaf || state.heard.is_none() {
+            return Poll::Ready(());
+        }
+        state.watcher = Some(cx.waker().clone());
+        Poll::Pending
     }
 
     /// When something last came of the body that comes in.

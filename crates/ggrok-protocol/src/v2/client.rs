@@ -3,6 +3,7 @@
 use std::fmt;
 use std::future::poll_fn;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONNECTION, HeaderValue, UPGRADE};
@@ -19,6 +20,7 @@ use super::session::{Session, Shared};
 use super::window::INITIAL;
 use crate::error::ResetCode;
 use crate::headers::remove_hop_by_hop;
+use crate::within::within;
 use crate::{DecodeError, Ending, Limits, TunnelBody};
 
 /// What comes in at the client.
@@ -110,7 +112,11 @@ pub(crate) struct Answer {
 impl Drop for Answer {
     fn drop(&mut self) {
         if self.shared.calls.remove(self.call.id).is_some() {
-            self.shared.outbox.reset(self.call.id, self.code);
+            match self.code {
+                // Nothing was said, and the bound on resets counts these.
+                ResetCode::Malformed => self.shared.outbox.reset(self.call.id, self.code),
+                _ => self.shared.outbox.reset_after_data(self.call.id, self.code),
+            }
             self.call.end(Over::Reset(self.code));
         }
     }
@@ -141,9 +147,18 @@ impl Answer {
         request
     }
 
-    /// Waits until the relay gives the call up.
+    /// Waits until the relay gives the call up. A request body that broke off is read up to there
+    /// first, within [`LAST`].
     pub(crate) async fn cancelled(&self) {
-        poll_fn(|cx| self.call.poll_over(cx)).await;
+        let over = poll_fn(|cx| self.call.poll_over(cx)).await;
+        self.read_out(over).await;
+    }
+
+    /// Lets the local server read what came of a request body that broke off.
+    async fn read_out(&self, over: Over) {
+        if over == Over::Reset(ResetCode::Broken) {
+            within(LAST, poll_fn(|cx| self.call.poll_read_out(cx))).await;
+        }
     }
 
     /// Sends the response to its end.
@@ -177,19 +192,19 @@ impl Answer {
                     self.call.end(Over::Reset(ResetCode::Cancelled));
                 }
             }
-            Err(Unsent::Broken(_)) => self.break_off().await,
-            Err(Unsent::Quiet | Unsent::Untaken) => self.code = ResetCode::TimedOut,
-            Err(Unsent::Over(_)) => {}
+            Err(Unsent::Broken(_)) => self.break_off(ResetCode::Broken).await,
+            Err(Unsent::Quiet | Unsent::Untaken) => self.break_off(ResetCode::TimedOut).await,
+            Err(Unsent::Over(over)) => self.read_out(over).await,
         }
     }
 
-    /// Resets the call behind what its body has said: a reset that went before would take that with it.
-    async fn break_off(&mut self) {
-        self.code = ResetCode::Broken;
+    /// Resets the call after the data of its body: a reset that went before would take that with it.
+    async fn break_off(&mut self, code: ResetCode) {
+        self.code = code;
         let Ok(place) = self.shared.outbox.place().await else {
             return;
         };
-        let (call, code) = (self.call.id, self.code);
+        let call = self.call.id;
         if self.shared.calls.remove(call).is_some() {
             place.put(Frame::Reset { call, code });
             self.call.end(Over::Reset(code));
@@ -207,7 +222,7 @@ impl Answer {
         B::Error: fmt::Display,
     {
         let (call, outbox) = (&self.call, &self.shared.outbox);
-        rest.gather().await?;
+        rest.gather().await;
         let place = outbox.place().await?;
         if !rest.head(call, envelope, place) {
             // An upgraded connection may be quiet for as long as it likes.
@@ -218,6 +233,9 @@ impl Answer {
         Ok(())
     }
 }
+
+/// How long a local server may take to read what came of a request body that broke off.
+const LAST: Duration = Duration::from_secs(5);
 
 /// Reads a request's head as the local server is to have it.
 fn request(head: &Bytes, known: &mut Known) -> Result<(Request<()>, Asks), DecodeError> {

@@ -105,6 +105,15 @@ impl Outbox {
             .add(|waiting| waiting.resets.push((call, code)));
     }
 
+    /// Queues a reset after the data that waits, which it would else take away from the reader. Where
+    /// there is no room in that queue it goes first.
+    pub(crate) fn reset_after_data(&self, call: CallId, code: ResetCode) {
+        match self.data.try_reserve() {
+            Ok(place) => Place(place).put(Frame::Reset { call, code }),
+            Err(_) => self.reset(call, code),
+        }
+    }
+
     /// Resets that are not written yet: a peer that makes us reset and does not read them is none.
     pub(crate) fn resets(&self) -> usize {
         self.control.waiting().resets.len()

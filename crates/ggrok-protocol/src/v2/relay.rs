@@ -2,17 +2,20 @@
 
 use std::fmt;
 use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONNECTION, EXPECT, HeaderValue, UPGRADE};
 use http::{Request, Response, request};
 use http_body::Body;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
 use super::body::Incoming;
 use super::call::{Call, Over};
+use super::frame::Frame;
 use super::head::{self, Asks};
 use super::send::{Rest, Unsent};
 use super::session::{Session, Shared};
@@ -46,13 +49,25 @@ pub(crate) struct Line {
 pub(crate) struct Live {
     call: Arc<Call>,
     shared: Arc<Shared>,
-    upload: Option<JoinHandle<()>>,
+    upload: Option<Upload>,
+}
+
+/// A request's body on its way. Dropping it tells its task that the caller has left.
+#[derive(Debug)]
+struct Upload {
+    task: JoinHandle<()>,
+    _caller: oneshot::Sender<()>,
 }
 
 impl Drop for Live {
     fn drop(&mut self) {
+        let uploads = |upload: &Upload| !upload.task.is_finished();
+        if self.upload.as_ref().is_some_and(uploads) && !self.call.has_ended() {
+            // The local server is to get what came of the body: its task resets the call after that.
+            return;
+        }
         if let Some(upload) = &self.upload {
-            upload.abort();
+            upload.task.abort();
         }
         let live = self.shared.calls.remove(self.call.id).is_some();
         if live && !self.call.has_ended() {
@@ -86,7 +101,11 @@ impl Line {
             let may_upgrade = asks.upgrade.is_some();
             if !is_whole {
                 let (call, shared) = (Arc::clone(&live.call), Arc::clone(&self.shared));
-                live.upload = Some(tokio::spawn(upload(call, shared, rest, asks)));
+                let (caller, left) = oneshot::channel();
+                live.upload = Some(Upload {
+                    task: tokio::spawn(upload(call, shared, rest, asks, left)),
+                    _caller: caller,
+                });
             }
             self.response(live, may_upgrade).await
         }
@@ -105,7 +124,10 @@ impl Line {
         B::Error: fmt::Display,
     {
         if !waits {
-            rest.gather().await?;
+            rest.gather().await;
+            if let Some(failed) = rest.failed_at_once() {
+                return Err(failed.into());
+            }
         }
         let place = self.shared.outbox.place().await.map_err(Unsent::from)?;
         let announce = |call: &Call| rest.head(call, envelope, place);
@@ -130,7 +152,7 @@ impl Line {
             early = tokio::select! {
                 biased;
                 head = &mut head => Some(head),
-                _ = upload => None,
+                _ = &mut upload.task => None,
             };
         }
         let head = match early {
@@ -188,25 +210,53 @@ fn envelope(mut head: request::Parts, has_body: bool) -> (Bytes, Asks) {
     (head::encode_request(&head, &asks), asks)
 }
 
-/// Sends the rest of a request's body. A visitor who leaves or stalls ends the call.
-async fn upload<B>(call: Arc<Call>, shared: Arc<Shared>, mut rest: Rest<B>, asks: Asks)
-where
+/// Sends the rest of a request's body. A body that breaks off or stalls ends the call, after what came of
+/// it. So does a caller who leaves, for which the rest has [`LAST`].
+async fn upload<B>(
+    call: Arc<Call>,
+    shared: Arc<Shared>,
+    mut rest: Rest<B>,
+    asks: Asks,
+    left: oneshot::Receiver<()>,
+) where
     B: Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: fmt::Display,
 {
     // An upgraded connection may be quiet for as long as it likes.
     let idle = asks.upgrade.is_none().then_some(shared.limits.stream_idle);
-    let (code, over) = match rest.send(&call, &shared.outbox, idle, asks.expect).await {
-        Ok(()) | Err(Unsent::Over(_)) => return,
-        Err(Unsent::Broken(_)) => (ResetCode::Cancelled, Over::BodyBroken),
-        Err(Unsent::Quiet) => (ResetCode::TimedOut, Over::BodyStalled),
-        Err(Unsent::Untaken) => (ResetCode::TimedOut, Over::BodyUntaken),
+    let mut has_left = false;
+    let mut sending = pin!(rest.send(&call, &shared.outbox, idle, asks.expect));
+    let sent = tokio::select! {
+        sent = &mut sending => Some(sent),
+        _ = left => {
+            has_left = true;
+            within(LAST, sending).await
+        }
     };
-    if shared.calls.remove(call.id).is_some() {
-        shared.outbox.reset(call.id, code);
-    }
+    let (code, over) = match sent {
+        Some(Ok(())) if !has_left => return,
+        Some(Err(Unsent::Over(_))) => return,
+        Some(Ok(())) | None => (ResetCode::Cancelled, Over::BodyBroken),
+        Some(Err(Unsent::Broken(_))) => (ResetCode::Broken, Over::BodyBroken),
+        Some(Err(Unsent::Quiet)) => (ResetCode::TimedOut, Over::BodyStalled),
+        Some(Err(Unsent::Untaken)) => (ResetCode::TimedOut, Over::BodyUntaken),
+    };
+    let live = shared.calls.remove(call.id).is_some();
     call.end(over);
+    if !live {
+        return;
+    }
+    let call = call.id;
+    match code {
+        // Nobody reads on, so it need not wait for the data.
+        ResetCode::Cancelled => shared.outbox.reset(call, code),
+        // Fails where the session has ended, and the call with it.
+        _ => drop(shared.outbox.data(Frame::Reset { call, code }).await),
+    }
 }
+
+/// How long the body of a caller who has left may still be sent.
+const LAST: Duration = Duration::from_secs(1);
 
 impl From<Over> for CallError {
     fn from(over: Over) -> Self {

@@ -58,6 +58,8 @@ pub(crate) struct Rest<B> {
     data: Bytes,
     trailers: Option<HeaderMap>,
     ended: bool,
+    /// Why the body broke off. It is reported after what came before has been sent.
+    failed: Option<Unsent>,
 }
 
 impl<B> Rest<B>
@@ -71,11 +73,17 @@ where
             body,
             data: Bytes::new(),
             trailers: None,
+            failed: None,
         }
     }
 
     pub(crate) const fn has_ended(&self) -> bool {
         self.ended
+    }
+
+    /// The failure of a body that broke off before its first byte.
+    pub(crate) fn failed_at_once(&mut self) -> Option<Unsent> {
+        self.failed.take_if(|_| self.data.is_empty())
     }
 
     /// Puts the head in its place with what is at hand of the body, and returns whether that was all.
@@ -95,11 +103,11 @@ where
 
     /// Takes as much of the body as is ready, to go along with its head. So a small message is one frame.
     /// Whoever makes the body gets one turn to put it there: the task that reads the local server's
-    /// socket, above all.
-    pub(crate) async fn gather(&mut self) -> Result<(), Unsent> {
+    /// socket, above all. A body that breaks off meanwhile keeps its failure until [`send`](Self::send).
+    pub(crate) async fn gather(&mut self) {
         let mut patient = true;
         let mut gathered = BytesMut::new();
-        while !self.ended && self.data.len().max(gathered.len()) < ALONG {
+        while !self.is_over() && self.data.len().max(gathered.len()) < ALONG {
             let next = poll_immediate(self.body.frame()).await;
             let Some(frame) = next else {
                 if !std::mem::take(&mut patient) {
@@ -109,7 +117,7 @@ where
                 continue;
             };
             let before = std::mem::take(&mut self.data);
-            self.keep(frame)?;
+            self.keep(frame);
             if !before.is_empty() || !gathered.is_empty() {
                 gathered.extend_from_slice(&before);
                 gathered.extend_from_slice(&std::mem::take(&mut self.data));
@@ -118,35 +126,37 @@ where
         if !gathered.is_empty() {
             self.data = gathered.freeze();
         }
-        Ok(())
+    }
+
+    /// Whether nothing more comes from the body.
+    const fn is_over(&self) -> bool {
+        self.ended || self.failed.is_some()
     }
 
     /// Keeps a frame of the body until it is sent.
-    fn keep(
-        &mut self,
-        frame: Option<Result<http_body::Frame<Bytes>, B::Error>>,
-    ) -> Result<(), Unsent> {
+    fn keep(&mut self, frame: Option<Result<http_body::Frame<Bytes>, B::Error>>) {
         match frame {
             None => self.ended = true,
-            Some(Err(error)) => return Err(Unsent::Broken(error.to_string())),
+            Some(Err(error)) => self.failed = Some(Unsent::Broken(error.to_string())),
             Some(Ok(frame)) => match frame.into_data() {
                 Ok(data) => {
                     self.data = data;
                     self.ended = self.body.is_end_stream();
                 }
                 Err(frame) => {
-                    self.trailers = frame.into_trailers().ok();
-                    self.ended = true;
-                    if self.trailers.as_ref().map_or(0, HeaderMap::len) > MAX_FIELDS {
-                        return Err(Unsent::Broken("too many trailers".into()));
+                    let trailers = frame.into_trailers().ok();
+                    if trailers.as_ref().map_or(0, HeaderMap::len) > MAX_FIELDS {
+                        self.failed = Some(Unsent::Broken("too many trailers".into()));
+                        return;
                     }
+                    self.trailers = trailers;
+                    self.ended = true;
                 }
             },
         }
-        Ok(())
     }
 
-    /// Sends the rest to its end. `idle` bounds each pause of the peer, and of the body while the
+    /// Sends the rest to its end, or up to where it broke off. `idle` bounds each pause of the peer, and of the body while the
     /// other one of the call pauses too.
     pub(crate) async fn send(
         &mut self,
@@ -173,6 +183,9 @@ where
                     return Ok(());
                 }
             }
+            if let Some(failed) = self.failed.take() {
+                return Err(failed);
+            }
             if self.ended {
                 return self.finish(call, outbox).await;
             }
@@ -181,7 +194,7 @@ where
                 frame = unless_quiet(call, idle, self.body.frame()) => frame?,
                 over = over => return Err(over.into()),
             };
-            self.keep(frame)?;
+            self.keep(frame);
         }
     }
 

@@ -88,9 +88,16 @@ impl Session {
         };
         // Side by side, so that reading never waits for writing: two ends with full sockets would
         // wait for each other for ever.
-        let ended = tokio::select! {
-            ended = reader.run(&mut stream, self.closing) => ended,
-            Err(error) = &mut writing => return last_words(&mut stream).await.ok_or(error),
+        let ended = {
+            let mut reading = pin!(reader.run(&mut stream, self.closing));
+            tokio::select! {
+                ended = &mut reading => ended,
+                // What the peer said before is still taken in, and its reason above all.
+                Err(error) = &mut writing => {
+                    let ended = timeout(FAREWELL, reading).await;
+                    return ended.ok().and_then(Result::ok).ok_or(error);
+                }
+            }
         };
         drop(ends_calls);
         let Some(ending) = farewell(&ended) else {
