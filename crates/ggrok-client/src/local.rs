@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use futures_util::TryFutureExt;
 use futures_util::future::Either;
-use ggrok_protocol::{Dialect, ERROR_HEADER, TunnelBody, remove_hop_by_hop};
+use ggrok_protocol::{Dialect, ERROR_HEADER, Flush, FlushedBody, TunnelBody, remove_hop_by_hop};
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TE, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body::Body;
@@ -155,8 +155,8 @@ impl Local {
         head.headers.remove(CONTENT_LENGTH);
         let request = Request::from_parts(head, TunnelBody::empty());
         let mut connection = self.connect().await?;
-        let sent = connection.sender.send_request(request).await;
-        let mut response = sent.map_err(LocalError::Broken)?;
+        let sent = connection.send(request).await;
+        let mut response = sent.map_err(|failed| LocalError::Broken(failed.into_error()))?;
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
             let response = self.pooled(response, connection)?;
             return Ok(Replied::Response(onward(response)));
@@ -207,14 +207,14 @@ impl Local {
         frame(&mut request);
         if let Some(mut connection) = self.pool.take().await {
             let may_repeat = request.body().is_end_stream() && is_idempotent(&request);
-            match connection.sender.try_send_request(*request).await {
+            match connection.send(*request).await {
                 Ok(response) => return self.pooled(response, connection),
                 // What cannot be parsed is an answer all the same.
                 Err(failed) if failed.error().is_parse() => {
                     return Err(LocalError::Broken(failed.into_error()));
                 }
                 Err(mut failed) => match failed.take_message() {
-                    Some(unsent) => *request = unsent,
+                    Some(unsent) => *request = unsent.map(FlushedBody::into_inner),
                     None if may_repeat => {
                         *request = repeated();
                         frame(&mut request);
@@ -224,16 +224,22 @@ impl Local {
             }
         }
         let mut connection = Box::pin(self.connect()).await?;
-        let sent = connection.sender.send_request(*request).await;
-        self.pooled(sent.map_err(LocalError::Broken)?, connection)
+        let sent = connection.send(*request).await;
+        let response = sent.map_err(|failed| LocalError::Broken(failed.into_error()))?;
+        self.pooled(response, connection)
     }
 
     async fn connect(&self) -> Result<Connection, LocalError> {
         let opened = self.upstream.open(Version::HTTP_11).await;
         let Opened { stream, serving } = opened.map_err(LocalError::Unreachable)?;
+        let flush = Flush::default();
+        let stream = InPieces::new(stream, flush.clone());
         let (sender, connection) = http1::Builder::new()
             .max_headers(MAX_FIELDS)
-            .handshake(TokioIo::new(InPieces::new(stream)))
+            // RFC 9112, sections 5.1 and 5.2: the space before a colon is removed, a fold becomes one.
+            .allow_spaces_after_header_name_in_responses(true)
+            .allow_obsolete_multiline_headers_in_responses(true)
+            .handshake(TokioIo::new(stream))
             .await
             .map_err(LocalError::Broken)?;
         let task = tokio::spawn(async move {
@@ -241,7 +247,7 @@ impl Local {
             let (ended, _) = tokio::join!(connection.with_upgrades(), serving);
             ended.ok();
         });
-        Ok(Connection::new(sender, task.abort_handle()))
+        Ok(Connection::new(sender, flush, task.abort_handle()))
     }
 }
 

@@ -1,8 +1,9 @@
 //! The body of a local server's response, with the connection that it comes on.
 
+use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
@@ -17,6 +18,20 @@ use super::pool::{Connection, Pool};
 pub(crate) struct LocalBody {
     body: Incoming,
     comes_on: Option<ComesOn>,
+}
+
+/// The local server broke off within a response's body: the error, or nothing where it reset an HTTP/2
+/// stream with NO_ERROR, which hyper takes for the body's end, before its length had come.
+#[derive(Debug)]
+pub(crate) struct BrokenOff(Option<hyper::Error>);
+
+impl fmt::Display for BrokenOff {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Some(error) => error.fmt(f),
+            None => f.write_str("the stream was reset before its end"),
+        }
+    }
 }
 
 /// What a body comes on.
@@ -57,18 +72,23 @@ impl LocalBody {
 
 impl Body for LocalBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = BrokenOff;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let frame = Pin::new(&mut self.body).poll_frame(cx);
+    ) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        let has_ended = self.body.is_end_stream();
+        if frame.is_none() && !has_ended && self.body.size_hint().lower() > 0 {
+            return Poll::Ready(Some(Err(BrokenOff(None))));
+        }
         // Whoever knows the length does not poll to the end.
-        if matches!(frame, Poll::Ready(None)) || self.body.is_end_stream() {
+        if frame.is_none() || has_ended {
             self.give_back();
         }
-        frame
+        let broken = |error| BrokenOff(Some(error));
+        Poll::Ready(frame.map(|frame| frame.map_err(broken)))
     }
 
     fn is_end_stream(&self) -> bool {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared, WeakShared};
-use ggrok_protocol::TunnelBody;
+use ggrok_protocol::{SentBody, TunnelBody};
 use h2::Reason;
 use http::header::HOST;
 use http::uri::{Authority, Scheme};
@@ -40,7 +40,7 @@ pub(super) struct Connections {
 /// One connection. Dropping it closes it.
 #[derive(Debug)]
 struct Connection {
-    sender: SendRequest<TunnelBody>,
+    sender: SendRequest<SentBody<TunnelBody>>,
     places: Arc<Semaphore>,
     /// Responses that have begun.
     heard: AtomicUsize,
@@ -83,7 +83,7 @@ impl Connections {
             let may_repeat = is_untouched(failed.error())
                 || place.connection.sender.is_closed() && is_idempotent;
             match failed.take_message() {
-                Some(unsent) => request = unsent,
+                Some(unsent) => request = unsent.map(SentBody::into_inner),
                 None if is_bare && may_repeat => {
                     request = repeated();
                     bring_into_http2(&mut request).map_err(LocalError::Target)?;
@@ -193,9 +193,9 @@ impl Place {
     async fn send(
         &mut self,
         request: Request<TunnelBody>,
-    ) -> Result<Response<Incoming>, TrySendError<Request<TunnelBody>>> {
+    ) -> Result<Response<Incoming>, TrySendError<Request<SentBody<TunnelBody>>>> {
         let mut sender = self.connection.sender.clone();
-        let sent = sender.try_send_request(request).await;
+        let sent = sender.try_send_request(request.map(SentBody::new)).await;
         self.answered = true;
         self.connection.heard.fetch_add(1, Ordering::Relaxed);
         sent

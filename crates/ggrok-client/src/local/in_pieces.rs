@@ -1,19 +1,51 @@
-//! A connection that is read piece by piece.
+//! A connection to the local server: what was sent before it broke is still read.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
-use ggrok_protocol::poll_write_pieces;
+use ggrok_protocol::{Flush, poll_write_pieces};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf, Take};
 
 /// Reads at most [`PIECE`] bytes at a time. hyper takes 256 KiB at once of a large body, and more of it has
 /// left the processor's cache before it is on its way.
-pub(super) struct InPieces<S>(Take<S>);
+///
+/// A write that fails is reported to the reader, after the last byte: hyper would give a response up
+/// that a server sent before it closed without having read the whole request.
+pub(super) struct InPieces<S> {
+    stream: Take<S>,
+    flush: Flush,
+    /// Why nothing more can be written.
+    failed: Option<io::Error>,
+}
 
 impl<S: AsyncRead> InPieces<S> {
-    pub(super) fn new(stream: S) -> Self {
-        Self(stream.take(PIECE))
+    /// Takes a connection over. Its flushes are noted.
+    pub(super) fn new(stream: S, flush: Flush) -> Self {
+        Self {
+            stream: stream.take(PIECE),
+            flush,
+            failed: None,
+        }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> InPieces<S> {
+    /// Writes, until that has failed once. Whoever reads sees the connection's end soon, and nobody has
+    /// to be woken for a write.
+    fn write<T>(
+        &mut self,
+        write: impl FnOnce(Pin<&mut S>) -> Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        if self.failed.is_some() {
+            return Poll::Pending;
+        }
+        let written = write(Pin::new(self.stream.get_mut()));
+        let Poll::Ready(Err(error)) = written else {
+            return written;
+        };
+        self.failed = Some(error);
+        Poll::Pending
     }
 }
 
@@ -24,8 +56,14 @@ impl<S: AsyncRead + Unpin> AsyncRead for InPieces<S> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         // The limit is for all reads together, and so begins anew.
-        self.0.set_limit(PIECE);
-        Pin::new(&mut self.0).poll_read(cx, buffer)
+        self.stream.set_limit(PIECE);
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
+        let is_end = buffer.filled().len() == before && buffer.remaining() > 0;
+        match self.failed.take_if(|_| is_end) {
+            Some(error) => Poll::Ready(Err(error)),
+            None => Poll::Ready(Ok(())),
+        }
     }
 }
 
@@ -35,7 +73,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for InPieces<S> {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(self.0.get_mut()).poll_write(cx, bytes)
+        self.write(|stream| stream.poll_write(cx, bytes))
     }
 
     fn poll_write_vectored(
@@ -43,19 +81,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for InPieces<S> {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        poll_write_pieces(Pin::new(self.0.get_mut()), cx, slices)
+        self.write(|stream| poll_write_pieces(stream, cx, slices))
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.0.get_ref().is_write_vectored()
+        self.stream.get_ref().is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(self.0.get_mut()).poll_flush(cx)
+        ready!(Pin::new(self.stream.get_mut()).poll_flush(cx))?;
+        self.flush.note();
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(self.0.get_mut()).poll_shutdown(cx)
+        Pin::new(self.stream.get_mut()).poll_shutdown(cx)
     }
 }
 
@@ -65,9 +105,10 @@ const PIECE: u64 = 124 << 10;
 
 #[cfg(test)]
 mod tests {
+    use futures_util::future::poll_immediate;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
-    use super::{InPieces, PIECE};
+    use super::{Flush, InPieces, PIECE};
 
     #[tokio::test]
     async fn gives_all_bytes_in_pieces_up_to_the_end() {
@@ -75,7 +116,8 @@ mod tests {
         let sent: Vec<u8> = (0..300_000_u32).map(|at| at.to_le_bytes()[0]).collect();
         far.write_all(&sent).await.unwrap();
         drop(far);
-        let (mut near, mut read, mut pieces) = (InPieces::new(near), vec![], vec![]);
+        let (mut near, mut read, mut pieces) =
+            (InPieces::new(near, Flush::default()), vec![], vec![]);
         loop {
             let before = read.len();
             read.reserve(1 << 20);
@@ -86,5 +128,19 @@ mod tests {
         }
         assert_eq!(pieces, [PIECE, PIECE, 300_000 - 2 * PIECE]);
         assert_eq!(read, sent);
+    }
+
+    #[tokio::test]
+    async fn reads_what_was_sent_before_a_write_failed_and_then_fails() {
+        let (mut far, near) = duplex(64);
+        let mut near = InPieces::new(near, Flush::default());
+        far.write_all(b"said").await.unwrap();
+        drop(far);
+        let written = poll_immediate(near.write(b"unread")).await;
+        assert!(written.is_none(), "{written:?}");
+        let mut read = [0; 4];
+        near.read_exact(&mut read).await.unwrap();
+        assert_eq!(&read, b"said");
+        assert!(near.read(&mut read).await.is_err());
     }
 }

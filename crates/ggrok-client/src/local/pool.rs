@@ -5,7 +5,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::poll_immediate;
-use ggrok_protocol::TunnelBody;
+use ggrok_protocol::{Flush, FlushedBody, TunnelBody};
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::client::conn::TrySendError;
 use hyper::client::conn::http1::SendRequest;
 use tokio::sync::Notify;
 use tokio::task::{AbortHandle, yield_now};
@@ -15,14 +18,35 @@ use tokio::time::sleep;
 /// another protocol's.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    pub(super) sender: SendRequest<TunnelBody>,
+    sender: SendRequest<RequestBody>,
+    flush: Flush,
     task: AbortHandle,
 }
 
+/// A request's body on its way to the local server, which gets all that came of it.
+type RequestBody = FlushedBody<TunnelBody>;
+
 impl Connection {
     /// Takes over a connection, and the task that drives it.
-    pub(super) const fn new(sender: SendRequest<TunnelBody>, task: AbortHandle) -> Self {
-        Self { sender, task }
+    pub(super) const fn new(
+        sender: SendRequest<RequestBody>,
+        flush: Flush,
+        task: AbortHandle,
+    ) -> Self {
+        Self {
+            sender,
+            flush,
+            task,
+        }
+    }
+
+    /// Sends a request. One that was not sent is returned with the error.
+    pub(super) async fn send(
+        &mut self,
+        request: Request<TunnelBody>,
+    ) -> Result<Response<Incoming>, TrySendError<Request<RequestBody>>> {
+        let request = request.map(|body| FlushedBody::new(body, self.flush.clone()));
+        self.sender.try_send_request(request).await
     }
 }
 
@@ -110,24 +134,24 @@ const MOST: usize = 256;
 mod tests {
     use std::time::Duration;
 
-    use ggrok_protocol::TunnelBody;
     use hyper::client::conn::http1;
     use hyper_util::rt::TokioIo;
     use tokio::io::{AsyncReadExt, DuplexStream, duplex};
     use tokio::time::{Instant, sleep};
 
-    use super::{Connection, Pool, ROUND};
+    use super::{Connection, Flush, Pool, ROUND, RequestBody};
 
     /// Puts a connection into the pool, and returns its far end.
     async fn put(pool: &Pool) -> DuplexStream {
         let (near, far) = duplex(64);
-        let (sender, connection) = http1::handshake::<_, TunnelBody>(TokioIo::new(near))
+        let (sender, connection) = http1::handshake::<_, RequestBody>(TokioIo::new(near))
             .await
             .unwrap();
         let task = tokio::spawn(async move {
             connection.await.ok();
         });
-        pool.put(Connection::new(sender, task.abort_handle()));
+        let connection = Connection::new(sender, Flush::default(), task.abort_handle());
+        pool.put(connection);
         far
     }
 
