@@ -18,14 +18,21 @@ pub(crate) struct Last(Arc<Noted>);
 #[derive(Debug, Default)]
 struct Noted {
     is_last: AtomicBool,
+    sends_body: AtomicBool,
     /// Whether the system holds back what was written.
     is_held: AtomicBool,
 }
 
 impl Last {
-    /// Notes whether the request that has come is the last one.
-    pub(crate) fn note(&self, is_last: bool) {
+    /// Notes of the request that has come whether it is the last one, and whether it has a body.
+    pub(crate) fn note(&self, is_last: bool, sends_body: bool) {
         self.0.is_last.store(is_last, Ordering::Relaxed);
+        self.0.sends_body.store(sends_body, Ordering::Relaxed);
+    }
+
+    /// Whether the request that came last has a body.
+    pub(crate) fn sends_body(&self) -> bool {
+        self.0.sends_body.load(Ordering::Relaxed)
     }
 
     /// Whether the request that came last is the last one.
@@ -172,7 +179,7 @@ mod tests {
             (true, &large, false),
             (true, b"last", true),
         ] {
-            last.note(is_last);
+            last.note(is_last, false);
             stream.write_all(answer).await.unwrap();
             assert_eq!(is_held(last), held);
         }
@@ -186,7 +193,7 @@ mod tests {
     #[tokio::test]
     async fn lets_out_what_it_held_where_the_connection_goes_on() {
         let (mut stream, departure, mut visitor) = connected().await;
-        departure.last().note(true);
+        departure.last().note(true, false);
         stream.write_all(b"a part").await.unwrap();
         assert!(is_held(departure.last()));
         // The visitor stays, so this does not end; it has been asked, though.

@@ -4,10 +4,11 @@ use std::convert::Infallible;
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, HttpBody};
-use ggrok_protocol::OnWake;
+use ggrok_protocol::{FlushedBody, OnWake};
 use http::header::{CONNECTION, UPGRADE};
 use http::{HeaderValue, Request, StatusCode};
 use hyper::body::Incoming;
@@ -69,17 +70,18 @@ pub(crate) async fn until_end(
 ) -> bool {
     stream.reserve_from(peer.seat().map(Seat::head_memory));
     let (asks, pause) = (last.clone(), stream.pause().clone());
+    let flush = stream.flush().clone();
     let builder = builder(&app.config, &pause);
     let mut stream = TimeoutStream::new(stream);
     // A visitor who takes nothing of its answer holds memory and a place.
     stream.set_write_timeout(Some(app.config.limits.stream_idle));
     let (begun, stopping) = (pause.clone(), draining.clone());
     let asking = peer.clone();
-    let service = service_fn(move |request| {
+    let service = service_fn(move |request: Request<Incoming>| {
         begun.end();
-        asks.note(is_last(&request));
+        asks.note(is_last(&request), !request.body().is_end_stream());
         let (app, pages, peer) = (Arc::clone(&app), pages.clone(), asking.clone());
-        let stopping = stopping.clone();
+        let (stopping, flush) = (stopping.clone(), flush.clone());
         // In a box: hyper keeps the room of this future for as long as it serves, and moves it.
         Box::pin(async move {
             let mut response = answer(app, pages, peer, request).await;
@@ -87,15 +89,21 @@ pub(crate) async fn until_end(
                 let close = HeaderValue::from_static("close");
                 response.headers_mut().insert(CONNECTION, close);
             }
-            Ok::<_, Infallible>(response)
+            Ok::<_, Infallible>(response.map(|body| FlushedBody::new(body, flush)))
         })
     });
+    let serving = with_pauses(&builder, Box::pin(stream), service, &pause, &draining);
+    let mut serving = pin!(serving);
     let ended = tokio::select! {
         // The departure comes behind whoever writes: see [`Departure::wait`].
         biased;
-        ended = with_pauses(&builder, Box::pin(stream), service, &pause, &draining) => ended,
-        // hyper would see it no sooner than somebody reads on in the request's body.
-        () = departure => Ok(()),
+        ended = &mut serving => ended,
+        // hyper would see it no sooner than somebody reads on in the request's body. The app gets what
+        // came of that.
+        () = departure => match last.sends_body() {
+            true => timeout(LAST_BYTES, serving).await.unwrap_or(Ok(())),
+            false => Ok(()),
+        },
     };
     if let Err(error) = ended {
         // Visitors leave, time out and send nonsense all day; none of that is ours to act on.
@@ -115,7 +123,7 @@ async fn with_pauses<S, V>(
 ) -> io::Result<()>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    V: HttpService<Incoming, ResBody = Body, Error = Infallible> + Unpin,
+    V: HttpService<Incoming, ResBody = FlushedBody<Body>, Error = Infallible> + Unpin,
 {
     let drained = pin!(draining.cancelled());
     let mut drained = OnWake::new(drained);
@@ -152,7 +160,7 @@ async fn last_words<S, V>(
 ) -> io::Result<()>
 where
     S: Read + Write + Unpin + Send + 'static,
-    V: HttpService<Incoming, ResBody = Body, Error = Infallible>,
+    V: HttpService<Incoming, ResBody = FlushedBody<Body>, Error = Infallible>,
 {
     if let Ok(ended) = timeout(LAST_WORDS, connection.as_mut()).await {
         return ended.map_err(io::Error::other);
@@ -164,6 +172,9 @@ where
         Left::Paused(_) => Ok(()),
     }
 }
+
+/// How long the app may take to read what came of the body of a visitor who has left.
+const LAST_BYTES: Duration = Duration::from_secs(5);
 
 /// What the head of a request may cost.
 fn builder(config: &Config, pause: &Pause) -> Builder {

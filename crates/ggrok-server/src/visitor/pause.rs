@@ -10,6 +10,7 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use ggrok_protocol::Flush;
 use hyper::rt;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::time::{self, sleep};
@@ -151,6 +152,7 @@ pub(crate) struct PausingStream<S> {
     /// What was read ahead, and is read again first.
     unread: Bytes,
     pause: Pause,
+    flush: Flush,
     stream: S,
     /// Where heads are bounded in memory.
     memory: Option<HeadMemory>,
@@ -167,6 +169,7 @@ impl<S> PausingStream<S> {
         Self {
             unread: Bytes::new(),
             pause: Pause(Arc::new(noted)),
+            flush: Flush::default(),
             stream,
             memory: None,
             has_reserved: false,
@@ -219,6 +222,11 @@ impl<S> PausingStream<S> {
         {
             memory.release();
         }
+    }
+
+    /// Its flushes, for which a response's body may wait.
+    pub(super) const fn flush(&self) -> &Flush {
+        &self.flush
     }
 
     /// Puts back what was read last.
@@ -290,7 +298,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for PausingStream<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
+        self.flush.note();
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::body::Body;
-use bytes::Bytes;
+use ggrok_protocol::{SentBody, SentBytes};
 use http_body::{Frame, SizeHint};
 use hyper::rt::Executor;
 use tokio::sync::watch;
@@ -136,7 +136,7 @@ impl Untaken {
 
 /// A response's body that notes when the visitor takes it.
 pub(super) struct Noted {
-    body: Body,
+    body: SentBody<Body>,
     untaken: Untaken,
 }
 
@@ -144,21 +144,27 @@ impl Noted {
     /// Notes it for the stream in whose task this is called.
     pub(super) fn new(body: Body) -> Self {
         let untaken = UNTAKEN.with(Clone::clone);
+        let body = SentBody::new(body);
         Self { body, untaken }
     }
 }
 
 impl http_body::Body for Noted {
-    type Data = Bytes;
+    type Data = SentBytes;
     type Error = axum::Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+    ) -> Poll<Option<Result<Frame<SentBytes>, axum::Error>>> {
         let frame = Pin::new(&mut self.body).poll_frame(cx);
-        let given = matches!(frame, Poll::Ready(Some(Ok(_))));
-        *self.untaken.since() = given.then(Instant::now);
+        let mut since = self.untaken.since();
+        *since = match frame {
+            Poll::Ready(Some(Ok(_))) => Some(Instant::now()),
+            Poll::Pending if self.body.is_waiting() => *since,
+            _ => None,
+        };
+        drop(since);
         frame
     }
 
