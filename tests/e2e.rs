@@ -6,6 +6,7 @@
 
 mod access;
 mod attempts;
+mod broken_bodies;
 mod browser;
 mod cases;
 mod claims;
