@@ -205,6 +205,10 @@ impl Writer {
                     sink.feed(message).await?;
                 }
                 if let Some(ending) = waiting.close {
+                    // The end of the tunnel takes nothing away that was queued before it.
+                    while let Some(frame) = next.take().or_else(|| self.queued.try_recv().ok()) {
+                        sink.feed(Message::Parts(frame)).await?;
+                    }
                     sink.feed(Message::Close(ending)).await?;
                     break true;
                 }
