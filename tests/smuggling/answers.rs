@@ -159,15 +159,22 @@ fn framings() -> Vec<Answer> {
         "Content-Length: 2 2\r\n",
         "Content-Length:\r\n",
         "Content-Length: 18446744073709551618\r\n",
-        "Content-Length : 2\r\n",
-        "Transfer-Encoding : chunked\r\n",
         "Transfer-Encoding: \0chunked\r\n",
         "Transfer-Encoding:\r\n chunked\r\n",
     ] {
         answers.push(ok(bad, "hi", Close, Ours));
         answers.push(ok(bad, "hi", Stay, Ours));
     }
+    // The space is removed (RFC 9112, section 5.1).
+    let spaced = ["Content-Length : 2\r\n", "Transfer-Encoding : chunked\r\n"];
+    answers.push(ok(spaced[0], "hi", Close, App(200, "hi")));
+    answers.push(ok(spaced[0], "hi", Stay, App(200, "hi")));
+    answers.push(ok(spaced[0], "hiFORGED", Close, App(200, "hi")));
+    answers.push(ok(spaced[1], "hi", Close, Broken));
+    answers.push(ok(spaced[1], "hi", Stay, Broken));
     let chunks = "2\r\nhi\r\n0\r\n\r\n";
+    answers.push(ok(spaced[1], chunks, Close, App(200, "hi")));
+    answers.push(ok(&spaced.concat(), chunks, Close, Ours));
     for coding in [
         "Content-Length: 2\r\nTransfer-Encoding: chunked\r\n",
         "Transfer-Encoding: chunked\r\nContent-Length: 1\r\n",
@@ -281,8 +288,6 @@ fn bodiless() -> Vec<Answer> {
 
 fn fields() -> Vec<Answer> {
     let bad = [
-        "X : y",
-        "X\t: y",
         " X: y",
         "X: y\r\n FORGED: z",
         "X: y\r\n\tFORGED: z",
@@ -307,6 +312,8 @@ fn fields() -> Vec<Answer> {
     };
     let mut answers: Vec<Answer> = bad.iter().map(|field| answer(field, Ours)).collect();
     for odd in [
+        "X : y",
+        "X\t: y",
         "X: y\nZ: 1",
         "Connection: content-length, x\r\nX: FORGED",
         "Connection: upgrade\r\nUpgrade: FORGED",

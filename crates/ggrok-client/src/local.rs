@@ -236,9 +236,8 @@ impl Local {
         let stream = InPieces::new(stream, flush.clone());
         let (sender, connection) = http1::Builder::new()
             .max_headers(MAX_FIELDS)
-            // RFC 9112, sections 5.1 and 5.2: the space before a colon is removed, a fold becomes one.
+            // It is removed (RFC 9112, section 5.1).
             .allow_spaces_after_header_name_in_responses(true)
-            .allow_obsolete_multiline_headers_in_responses(true)
             .handshake(TokioIo::new(stream))
             .await
             .map_err(LocalError::Broken)?;
