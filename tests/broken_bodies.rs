@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ggrok_client::{Broken, Dialect, Event};
 use h2::Reason;
 use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -70,7 +71,7 @@ async fn break_off(mut stream: TcpStream, says: Arc<[u8]>, end: End) {
 /// A relay and a client of its before a local server.
 struct Setup {
     relay: Relay,
-    _client: Client,
+    client: Client,
 }
 
 impl Setup {
@@ -81,10 +82,7 @@ impl Setup {
         let mut config = ggrok_client::Config::new(address, local.unwrap());
         change(&mut config);
         let client = Client::ready(config).await;
-        Self {
-            relay,
-            _client: client,
-        }
+        Self { relay, client }
     }
 }
 
@@ -308,6 +306,52 @@ async fn a_visitor_gets_all_that_an_app_said_before_it_reset_a_stream() {
     }
 }
 
+#[tokio::test]
+async fn a_unary_dialect_says_how_much_came() {
+    for (head, told) in [
+        (LENGTH, "after 5 of 100,000 bytes"),
+        (CHUNKED, "after 5 bytes"),
+    ] {
+        let app = App::start(said(head, b"hello"), End::Close).await;
+        let unary = |config: &mut ggrok_client::Config| config.dialect = Some(Dialect::Ggrok);
+        let setup = Setup::before(app.address, unary).await;
+        let relay = setup.relay.address;
+        let answer = exchange(relay, &request(relay, "1.1")).await;
+        let answer = String::from_utf8(answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 502 "), "{answer}");
+        assert!(answer.contains("x-ggrok-error: local-broken"), "{answer}");
+        assert!(answer.contains(told), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn the_client_tells_of_a_body_that_broke_off() {
+    for (dialect, status) in [(Dialect::V2, 500), (Dialect::Ggrok, 502)] {
+        for (head, told) in [
+            (LENGTH, "broke off after 5 of 100,000 bytes"),
+            (CHUNKED, "broke off after 5 bytes"),
+        ] {
+            let app = App::start(said(head, b"hello"), End::Close).await;
+            let mut setup =
+                Setup::before(app.address, |config| config.dialect = Some(dialect)).await;
+            let relay = setup.relay.address;
+            exchange(relay, &request(relay, "1.1")).await;
+            let Event::Answered {
+                status: answered,
+                error,
+                code,
+                broken,
+                ..
+            } = setup.client.answered().await
+            else {
+                unreachable!()
+            };
+            assert_eq!((answered.as_u16(), broken), (status, Some(Broken::App)));
+            assert_eq!((error.as_deref(), code), (Some(told), Some("local-broken")));
+        }
+    }
+}
+
 /// A visitor whose request's body breaks off: the app gets what came of it, and the break.
 async fn reaches_the_app(framing: &str, length: usize, end: End, times: usize) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -359,7 +403,7 @@ async fn reaches_the_app(framing: &str, length: usize, end: End, times: usize) {
 async fn an_app_gets_all_that_a_visitor_said_before_it_left() {
     for framing in ["Content-Length: 100000", "Transfer-Encoding: chunked"] {
         for length in [5, 60_000] {
-            reaches_the_app(framing, length, End::Close, 250).await;
+            reaches_the_app(framing, length, End::Close, 100).await;
         }
     }
     reaches_the_app("Content-Length: 100000", 60_000, End::Reset, 50).await;

@@ -49,7 +49,10 @@ async fn malformed(stage: Stage) {
         let bytes = format!("HTTP/1.1 200 OK\r\n{line}\r\nContent-Length : 2\r\n\r\nhi");
         let answer = answer(&stage, bytes).await;
         assert_eq!((answer.status(), answer.field("x")), (200, vec!["y"]));
-        assert_eq!((answer.field("content-length"), answer.text()), (vec!["2"], "hi"));
+        assert_eq!(
+            (answer.field("content-length"), answer.text()),
+            (vec!["2"], "hi")
+        );
     }
     // Nor does it hide how long a body is.
     for lengths in [

@@ -131,10 +131,14 @@ pub(crate) fn text(event: &Event, colours: bool) -> String {
             status,
             elapsed,
             error,
+            length,
+            broken,
+            ..
         } => {
-            let error = error.as_deref();
+            let left = || broken.map(|broken| broken.after(*length));
+            let remark = error.clone().or_else(left);
             let style = ink(style(status.as_u16()));
-            call(method, path, *status, *elapsed, error, style)
+            call(method, path, *status, *elapsed, remark.as_deref(), style)
         }
     }
 }
@@ -182,7 +186,7 @@ fn call(
     path: &str,
     status: StatusCode,
     elapsed: Duration,
-    error: Option<&str>,
+    remark: Option<&str>,
     style: Style,
 ) -> String {
     let mut digits = itoa::Buffer::new();
@@ -207,8 +211,8 @@ fn call(
     line.push_str(milliseconds);
     line.push_str(" ms  ");
     line.push_str(&path);
-    if let Some(error) = error {
-        write!(line, "  ({})", printable(error)).ok();
+    if let Some(remark) = remark {
+        write!(line, "  ({})", printable(remark)).ok();
     }
     line
 }
@@ -280,6 +284,9 @@ pub(crate) fn json(event: &Event) -> String {
             status,
             elapsed,
             error,
+            code,
+            length,
+            ..
         } => json!({
             "event": "request",
             "method": method.as_str(),
@@ -287,6 +294,9 @@ pub(crate) fn json(event: &Event) -> String {
             "status": status.as_u16(),
             "ms": whole_milliseconds(*elapsed),
             "error": error,
+            "code": code,
+            "bytes": length.bytes,
+            "length": length.announced,
         }),
     };
     printable_json(&object.to_string()).into_owned()
@@ -299,7 +309,7 @@ fn whole_milliseconds(time: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::{json, text};
-    use ggrok_client::{Event, HostCheck, LocalAddress};
+    use ggrok_client::{BodyLength, Broken, Event, HostCheck, LocalAddress};
     use http::{Method, StatusCode};
     use std::collections::BTreeSet;
     use std::iter;
@@ -312,6 +322,50 @@ mod tests {
             status: StatusCode::BAD_GATEWAY,
             elapsed: Duration::from_millis(12),
             error: Some("cannot connect".to_owned()),
+            code: Some("local-unreachable"),
+            length: BodyLength::default(),
+            broken: None,
+        }
+    }
+
+    #[test]
+    fn tells_a_body_that_broke_off_from_one_that_came_whole() {
+        let length = BodyLength {
+            bytes: 5,
+            announced: Some(500),
+        };
+        for (broken, error, remark) in [
+            (None, None, ""),
+            (
+                Some(Broken::App),
+                Some("broke off after 5 of 500 bytes"),
+                "  (broke off after 5 of 500 bytes)",
+            ),
+            (
+                Some(Broken::VisitorLeft),
+                None,
+                "  (visitor left after 5 of 500 bytes)",
+            ),
+        ] {
+            let event = Event::Answered {
+                method: Method::GET,
+                path: "/".to_owned(),
+                status: StatusCode::OK,
+                elapsed: Duration::from_millis(12),
+                error: error.map(ToOwned::to_owned),
+                code: broken.map(Broken::code),
+                length,
+                broken,
+            };
+            let line = text(&event, false);
+            assert_eq!(line, format!("GET     200     12 ms  /{remark}"));
+            let value: serde_json::Value = serde_json::from_str(&json(&event)).unwrap();
+            assert_eq!(value["code"].as_str(), broken.map(Broken::code));
+            assert_eq!(value["error"].as_str(), error);
+            assert_eq!(
+                (&value["bytes"], &value["length"]),
+                (&5.into(), &500.into())
+            );
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use ggrok_protocol::{BodyLength, Broken};
 use http::{Method, StatusCode};
 
 use crate::{HostCheck, LocalAddress};
@@ -43,8 +44,15 @@ pub enum Event {
         status: StatusCode,
         /// From the request's arrival to the response's end.
         elapsed: Duration,
-        /// Why the local server gave no response, where it gave none.
+        /// Why the local server gave no response, or why the response's body ended before its end,
+        /// unless that was the visitor's doing.
         error: Option<String>,
+        /// A stable word for that, and for a visitor who left or stalled.
+        code: Option<&'static str>,
+        /// How much of the response's body came from the local server.
+        length: BodyLength,
+        /// Who ended the response's body before its end.
+        broken: Option<Broken>,
     },
     /// The client was asked to stop while visitors wait for answers, and gives them; or while they had
     /// upgraded connections alone, which it closes.

@@ -36,7 +36,8 @@ pub use config::{Config, Token};
 pub use error::{ConnectError, RunError};
 pub use event::Event;
 pub use ggrok_protocol::{
-    BadMirrorName, BadRules, Dialect, Limits, Login, Logins, MirrorName, Network, PathPrefix, Rules,
+    BadMirrorName, BadRules, BodyLength, Broken, Dialect, Limits, Login, Logins, MirrorName,
+    Network, PathPrefix, Rules,
 };
 pub use host_check::HostCheck;
 pub use host_header::{AppHost, BadHostHeader, HostHeader};

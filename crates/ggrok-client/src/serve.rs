@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use ggrok_protocol::{
-    Arrival, Dialect, Ending, IncomingCall, Limits, OnWake, REQUEST_ID, Responder, SessionError,
-    Transport, TunnelBody, accept,
+    Arrival, BodyLength, Dialect, Ending, IncomingCall, Limits, OnWake, REQUEST_ID, Responded,
+    Responder, SessionError, Transport, TunnelBody, accept,
 };
 use http::Request;
 use http::header::{ACCEPT, HOST};
@@ -135,7 +135,7 @@ async fn answer(
         replied = service.local.call(request, dialect, || responder.head()) => replied,
         () = responder.cancelled() => return,
     };
-    let (status, error) = match replied {
+    let (responded, failure) = match replied {
         Ok(Replied::Response(response)) => {
             let watched = service.host_checks.watch(host, response, &service.observer);
             (responder.respond(watched).await, None)
@@ -144,23 +144,55 @@ async fn answer(
             // In a box, since a call that is none would keep its room.
             let splicing = Box::pin(upgrade::splice(switched, responder));
             // It may go on for ever, so nobody waits for its end.
-            let Some(status) = service.stop.run_until_cancelled(splicing).await else {
+            let Some(responded) = service.stop.run_until_cancelled(splicing).await else {
                 return;
             };
-            (status, None)
+            (responded, None)
         }
         Err(error) => {
-            let refusal = error.refusal().response(accept.as_ref());
-            let status = responder.respond(refusal.map(Full::new)).await;
-            (status, Some(error.to_string()))
+            let refusal = error.refusal();
+            let response = refusal.response(accept.as_ref());
+            let responded = responder.respond(response.map(Full::new)).await;
+            let length = BodyLength::default();
+            let failure = (error.to_string(), refusal.code);
+            (
+                Responded {
+                    length,
+                    ..responded
+                },
+                Some(failure),
+            )
         }
     };
-    tracing::debug!(status = status.as_u16(), error, "answered a call");
+    let Responded {
+        status,
+        length,
+        broken,
+    } = responded;
+    let (error, code) = match (failure, broken) {
+        (Some((error, code)), _) => (Some(error), Some(code)),
+        (None, Some(broken)) => {
+            let error = (!broken.is_visitors()).then(|| broken.after(length));
+            (error, Some(broken.code()))
+        }
+        (None, None) => (None, None),
+    };
+    let bytes = length.bytes;
+    tracing::debug!(
+        status = status.as_u16(),
+        bytes,
+        code,
+        error,
+        "answered a call"
+    );
     (service.observer)(Event::Answered {
         method,
         path,
         status,
         elapsed: started.elapsed(),
         error,
+        code,
+        length,
+        broken,
     });
 }

@@ -1,7 +1,7 @@
 //! A local connection that becomes another protocol's, a WebSocket's above all.
 
-use ggrok_protocol::{Responder, TunnelBody, socket_body};
-use http::{Response, StatusCode};
+use ggrok_protocol::{Responded, Responder, TunnelBody, socket_body};
+use http::Response;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 
@@ -21,12 +21,12 @@ pub(crate) struct Switched {
 }
 
 /// Passes the 101 on, and copies both ways until one side ends.
-pub(crate) async fn splice(switched: Switched, responder: Responder) -> StatusCode {
+pub(crate) async fn splice(switched: Switched, responder: Responder) -> Responded {
     let _keeper = switched.keeper;
     let (feed, body) = socket_body();
     let response = switched.response.map(|()| body);
     let connection = TokioIo::new(switched.connection);
     let copying = ggrok_protocol::splice(connection, feed, switched.visitor);
-    let (status, ()) = tokio::join!(responder.respond(response), copying);
-    status
+    let (responded, ()) = tokio::join!(responder.respond(response), copying);
+    responded
 }

@@ -20,6 +20,7 @@ extern crate self as ggrok_protocol;
 #[cfg(feature = "bench")]
 pub mod bench;
 mod body;
+mod broken;
 mod dialect;
 mod error;
 mod fair;
@@ -47,6 +48,7 @@ mod wire;
 mod within;
 
 pub use body::TunnelBody;
+pub use broken::{BodyLength, Broken, Responded};
 pub use dialect::Dialect;
 pub use error::{
     BodyError, CallError, DecodeError, EncodeError, ResetCode, SessionError, TransportError,

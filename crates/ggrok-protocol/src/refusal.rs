@@ -42,10 +42,19 @@ impl Refusal {
     /// browser, JSON for a program that wants it, text for all others.
     #[must_use]
     pub fn response(&self, accept: Option<&HeaderValue>) -> Response<Bytes> {
+        self.response_with(self.text, accept)
+    }
+
+    /// Writes the answer with another text, which says more.
+    pub(crate) fn response_with(
+        &self,
+        text: &str,
+        accept: Option<&HeaderValue>,
+    ) -> Response<Bytes> {
         let (content_type, body) = match Form::accepted(accept) {
-            Form::Page => ("text/html; charset=utf-8", self.page()),
-            Form::Json => ("application/json", self.json()),
-            Form::Text => ("text/plain; charset=utf-8", format!("{}\n", self.text)),
+            Form::Page => ("text/html; charset=utf-8", self.page(text)),
+            Form::Json => ("application/json", self.json(text)),
+            Form::Text => ("text/plain; charset=utf-8", format!("{text}\n")),
         };
         let length = body.len();
         let mut response = Response::new(Bytes::from(body));
@@ -62,23 +71,21 @@ impl Refusal {
         response
     }
 
-    fn json(&self) -> String {
+    fn json(&self, text: &str) -> String {
         #[derive(Serialize)]
-        struct Json {
+        struct Json<'a> {
             error: &'static str,
-            message: &'static str,
+            message: &'a str,
         }
         let json = Json {
             error: self.code,
-            message: self.text,
+            message: text,
         };
         serde_json::to_string(&json).expect("two strings are always JSON")
     }
 
-    fn page(&self) -> String {
-        let Self {
-            status, code, text, ..
-        } = self;
+    fn page(&self, text: &str) -> String {
+        let Self { status, code, .. } = self;
         let reason = status.canonical_reason().unwrap_or_default();
         let number = status.as_u16();
         format!(

@@ -10,7 +10,7 @@ use http_body::Body;
 
 use crate::unary::{self, Codec};
 use crate::v2;
-use crate::{CallError, Dialect, Ending, Limits, SessionError, Transport, TunnelBody};
+use crate::{CallError, Dialect, Ending, Limits, Responded, SessionError, Transport, TunnelBody};
 
 /// Makes the relay's end of a tunnel, for a client that is about to be let in. Calls may be made
 /// at once; they wait until the session runs.
@@ -232,13 +232,13 @@ impl Responder {
         Self(Owed::Unary(Box::new(turn)))
     }
 
-    /// Answers the call, and returns the status that went out when the body has been sent or given
+    /// Answers the call, and returns what went out when the body has been sent or given
     /// up. The response must have no hop-by-hop fields; a 101 keeps its Upgrade field, and its body
     /// is what the local server sends from then on.
     ///
     /// A body that breaks off reaches the visitor visibly broken. In a unary dialect a response
     /// that cannot be carried, or whose body is too large or breaks off, is replaced by a 502.
-    pub fn respond<B>(self, response: Response<B>) -> impl Future<Output = http::StatusCode>
+    pub fn respond<B>(self, response: Response<B>) -> impl Future<Output = Responded>
     where
         B: Body<Data = Bytes> + Unpin,
         B::Error: fmt::Display,

@@ -1,14 +1,18 @@
 //! The measures of one call, from its request's head to the end of its response's body.
 
+use std::error::Error;
+use std::iter::successors;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use axum::body::{Body, HttpBody};
 use axum::response::Response;
 use bytes::{Buf, Bytes};
+use ggrok_protocol::{BodyError, BodyLength, Broken};
 use http::StatusCode;
 use http_body::{Frame, SizeHint};
 use tokio::time::Instant;
+use tracing::Span;
 
 use crate::crowd::Guest;
 use crate::error::RelayError;
@@ -20,6 +24,8 @@ pub(crate) struct Meter {
     start: Instant,
     /// Whether it is known what became of the call.
     has_outcome: bool,
+    /// Whether that is the app's answer.
+    is_apps: bool,
     guest: Option<Guest>,
     _in_flight: During,
 }
@@ -31,6 +37,7 @@ impl Meter {
             metrics: metrics.clone(),
             start: Instant::now(),
             has_outcome: false,
+            is_apps: false,
             guest: None,
             _in_flight: metrics.during(|counts| &counts.calls_in_flight),
         }
@@ -60,6 +67,7 @@ impl Meter {
     /// Notes that the app answered.
     pub(crate) fn answered(&mut self, status: StatusCode) {
         self.has_outcome = true;
+        self.is_apps = true;
         self.metrics.counts().answered(status);
         self.reached(Hop::Head);
     }
@@ -77,7 +85,19 @@ impl Meter {
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return response;
         }
-        response.map(|body| Body::new(Metered { body, meter: self }))
+        let announced = response.body().size_hint().exact();
+        response.map(|body| {
+            Body::new(Metered {
+                body,
+                length: BodyLength {
+                    bytes: 0,
+                    announced,
+                },
+                is_over: !self.is_apps,
+                call: Span::current(),
+                meter: self,
+            })
+        })
     }
 
     fn reached(&self, hop: Hop) {
@@ -98,7 +118,38 @@ impl Drop for Meter {
 /// A response's body that is counted as it goes.
 struct Metered {
     body: Body,
+    length: BodyLength,
+    /// Whether its end, or why it has none, is known or does not matter.
+    is_over: bool,
+    /// What the log says with it.
+    call: Span,
     meter: Meter,
+}
+
+impl Metered {
+    /// Notes that the body ended before its end.
+    fn broke(&mut self, why: Broken) {
+        self.is_over = true;
+        self.meter.metrics.counts().broke(why);
+        let (code, text) = (why.code(), why.after(self.length));
+        self.call
+            .in_scope(|| tracing::debug!(code, bytes = self.length.bytes, "a response: {text}"));
+    }
+}
+
+impl Drop for Metered {
+    fn drop(&mut self) {
+        if !self.is_over && !self.body.is_end_stream() {
+            self.broke(Broken::VisitorLeft);
+        }
+    }
+}
+
+/// Who ended a body before its end, as far as its error tells. A link that is over ends it too.
+fn broken(error: &axum::Error) -> Option<Broken> {
+    let first: &(dyn Error + 'static) = error;
+    let mut errors = successors(Some(first), |&error| error.source());
+    errors.find_map(|error| error.downcast_ref().copied().map(BodyError::into))
 }
 
 impl HttpBody for Metered {
@@ -110,9 +161,18 @@ impl HttpBody for Metered {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let frame = Pin::new(&mut self.body).poll_frame(cx);
-        if let Poll::Ready(Some(Ok(frame))) = &frame {
-            let sent = &self.meter.metrics.counts().sent;
-            sent.inc_by(length(frame));
+        match &frame {
+            Poll::Ready(Some(Ok(frame))) => {
+                let bytes = length(frame);
+                self.length.bytes += bytes;
+                self.meter.metrics.counts().sent.inc_by(bytes);
+            }
+            Poll::Ready(Some(Err(error))) if !self.is_over => match broken(error) {
+                Some(why) => self.broke(why),
+                None => self.is_over = true,
+            },
+            Poll::Ready(None) => self.is_over = true,
+            _ => {}
         }
         frame
     }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
-use ggrok_protocol::{Dialect, Memory};
+use ggrok_protocol::{Broken, Dialect, Memory};
 use http::StatusCode;
 use prometheus::core::Collector;
 use prometheus::{
@@ -30,6 +30,8 @@ pub(crate) struct Counts {
     refusals: IntCounterVec,
     sheds: [IntCounter; Shed::ALL.len()],
     evicted: [IntCounter; Evicted::ALL.len()],
+    /// Responses of the app's that ended before their end.
+    broken: [IntCounter; Broken::ALL.len()],
     /// Bytes of bodies, from visitors and to them.
     pub(crate) received: IntCounter,
     pub(crate) sent: IntCounter,
@@ -188,6 +190,11 @@ impl Counts {
             "Connections that were closed to make room for new ones.",
             &["reason"],
         );
+        let broken = counters(
+            "ggrok_broken_responses_total",
+            "Responses of the app whose body ended before its end.",
+            &["reason"],
+        );
         let durations = HistogramOpts::new(
             "ggrok_call_duration_seconds",
             "Time from a request's head until the tunnel took it, until the head of the response, and until the whole call was over.",
@@ -226,6 +233,7 @@ impl Counts {
             ),
             sheds: Shed::ALL.map(|(_, reason)| shed.with_label_values(&[reason])),
             evicted: Evicted::ALL.map(|(_, reason)| evicted.with_label_values(&[reason])),
+            broken: Broken::ALL.map(|why| broken.with_label_values(&[why.code()])),
             received: counter(
                 "ggrok_received_bytes_total",
                 "Bytes of bodies and upgraded connections, from visitors.",
@@ -289,6 +297,11 @@ impl Counts {
     /// Counts a connection that was closed for a new one.
     pub(crate) fn evicted(&self, why: Evicted) {
         self.evicted[why as usize].inc();
+    }
+
+    /// Counts a response that ended before its end.
+    pub(crate) fn broke(&self, why: Broken) {
+        self.broken[why as usize].inc();
     }
 
     /// Notes how long it took a call to come so far.

@@ -3,12 +3,14 @@
 use std::fmt;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use futures_util::StreamExt;
 use http::header::{ACCEPT, HeaderValue};
 use http::{Request, Response, StatusCode};
-use http_body::Body;
+use http_body::{Body, Frame};
+use http_body_util::BodyExt;
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 
@@ -18,6 +20,7 @@ use crate::on_wake::OnWake;
 use crate::pulse::{Beat, Pulse, probes};
 use crate::tunnel::{IncomingCall, Responder};
 use crate::wire::{self, Messages, Outbox};
+use crate::{BodyLength, Broken, Responded};
 use crate::{CallError, EncodeError, Ending, Limits, Message, Refusal, SessionError, Transport};
 use crate::{TransportError, TunnelBody};
 
@@ -67,23 +70,46 @@ impl Turn {
         (*self.head).clone()
     }
 
-    pub(crate) async fn respond<B>(self, response: Response<B>) -> StatusCode
+    pub(crate) async fn respond<B>(self, response: Response<B>) -> Responded
     where
-        B: Body<Data = Bytes>,
+        B: Body<Data = Bytes> + Unpin,
         B::Error: fmt::Display,
     {
-        let encoded = timeout_at(self.deadline, self.encode(response)).await;
-        let (status, message) = match encoded.unwrap_or(Err(CallError::TimedOut)) {
+        let announced = response.body().size_hint().exact();
+        let bytes = AtomicU64::new(0);
+        let count = |frame: &Frame<Bytes>| {
+            let data = frame.data_ref().map_or(0, Bytes::len);
+            bytes.fetch_add(data as u64, Ordering::Relaxed);
+        };
+        let counted = response.map(|body| body.inspect_frame(count));
+        let encoded = timeout_at(self.deadline, self.encode(counted)).await;
+        let encoded = encoded.unwrap_or(Err(CallError::TimedOut));
+        let bytes = bytes.into_inner();
+        let length = BodyLength { bytes, announced };
+        let broken = encoded.as_ref().err().and_then(broken);
+        let (status, message) = match encoded {
             Ok(message) => message,
-            Err(error) => {
-                // In the form in which it would be read.
-                let accept = self.head.headers().get(ACCEPT);
-                encode_refusal(self.codec, &refusal(&error), accept)
-            }
+            Err(error) => self.refuse(&refusal(&error), broken.map(|_| length)),
         };
         // The session may have ended meanwhile; then nobody waits for this answer.
         self.answer.send(message).ok();
-        status
+        Responded {
+            status,
+            length,
+            broken,
+        }
+    }
+
+    /// An answer in the place of a response, of which so much came where that is worth saying.
+    fn refuse(&self, refusal: &Refusal, came: Option<BodyLength>) -> (StatusCode, String) {
+        // In the form in which it would be read.
+        let accept = self.head.headers().get(ACCEPT);
+        let Some(came) = came else {
+            return encode_refusal(self.codec, refusal, accept);
+        };
+        let text = refusal.text.trim_end_matches('.');
+        let text = format!("{text}, after {came}.");
+        encode(self.codec, refusal.response_with(&text, accept))
     }
 
     async fn encode<B>(&self, response: Response<B>) -> Result<(StatusCode, String), CallError>
@@ -98,6 +124,15 @@ impl Turn {
     }
 }
 
+/// Who ended a body before its end.
+const fn broken(error: &CallError) -> Option<Broken> {
+    match error {
+        CallError::BodyBroken(_) => Some(Broken::App),
+        CallError::BodyStalled | CallError::TimedOut => Some(Broken::AppStalled),
+        _ => None,
+    }
+}
+
 /// The answer to a call whose response cannot be sent.
 const fn refusal(error: &CallError) -> Refusal {
     let (code, text) = match error {
@@ -107,7 +142,7 @@ const fn refusal(error: &CallError) -> Refusal {
         ),
         CallError::BodyStalled | CallError::TimedOut => (
             "local-stalled",
-            "The local server did not finish its response in time. This tunnel carries no streams.",
+            "This tunnel carries no streams, and the local server did not finish its response in time.",
         ),
         CallError::Encode(EncodeError::FieldNotText(_)) => (
             "response-field-not-text",
@@ -138,7 +173,11 @@ fn encode_refusal(
     refusal: &Refusal,
     accept: Option<&HeaderValue>,
 ) -> (StatusCode, String) {
-    let (head, body) = refusal.response(accept).into_parts();
+    encode(codec, refusal.response(accept))
+}
+
+fn encode(codec: Codec, refusal: Response<Bytes>) -> (StatusCode, String) {
+    let (head, body) = refusal.into_parts();
     let message = codec
         .encode_response(&head, &body)
         .expect("a refusal is all ASCII");

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::inbox::Inbox;
 use super::window::{Overflow, Window};
+use crate::Broken;
 use crate::error::ResetCode;
 
 /// Identifies a call on its tunnel. The relay counts up from 1.
@@ -48,6 +49,22 @@ pub(crate) enum Over {
     BodyStalled,
     /// The peer took nothing more of the body that goes out.
     BodyUntaken,
+}
+
+impl Over {
+    /// Who ended the response's body, as the client hears of it.
+    pub(crate) const fn broken(self) -> Broken {
+        match self {
+            // Or the request's body broke off.
+            Self::Reset(ResetCode::Cancelled | ResetCode::Broken) | Self::BodyBroken => {
+                Broken::VisitorLeft
+            }
+            Self::Reset(ResetCode::TimedOut) | Self::BodyStalled | Self::BodyUntaken => {
+                Broken::VisitorStalled
+            }
+            Self::Reset(_) | Self::Closed => Broken::Tunnel,
+        }
+    }
 }
 
 /// One live call.

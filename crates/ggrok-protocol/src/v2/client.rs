@@ -21,7 +21,7 @@ use super::window::INITIAL;
 use crate::error::ResetCode;
 use crate::headers::remove_hop_by_hop;
 use crate::within::within;
-use crate::{DecodeError, Ending, Limits, TunnelBody};
+use crate::{Broken, DecodeError, Ending, Limits, Responded, TunnelBody};
 
 /// What comes in at the client.
 #[derive(Debug)]
@@ -162,7 +162,7 @@ impl Answer {
     }
 
     /// Sends the response to its end.
-    pub(crate) fn respond<B>(self, response: Response<B>) -> impl Future<Output = StatusCode>
+    pub(crate) fn respond<B>(self, response: Response<B>) -> impl Future<Output = Responded>
     where
         B: Body<Data = Bytes> + Unpin,
         B::Error: fmt::Display,
@@ -172,13 +172,23 @@ impl Answer {
         let (envelope, upgraded) = envelope(head);
         let mut rest = Rest::of(body);
         async move {
-            self.settle(envelope, upgraded, &mut rest).await;
-            status
+            let broken = self.settle(envelope, upgraded, &mut rest).await;
+            let length = rest.length();
+            Responded {
+                status,
+                length,
+                broken,
+            }
         }
     }
 
-    /// Sends a response, and leaves the call as that ended.
-    async fn settle<B>(mut self, envelope: Bytes, upgraded: bool, rest: &mut Rest<B>)
+    /// Sends a response, and leaves the call as that ended. Returns why its body was not sent to its end.
+    async fn settle<B>(
+        mut self,
+        envelope: Bytes,
+        upgraded: bool,
+        rest: &mut Rest<B>,
+    ) -> Option<Broken>
     where
         B: Body<Data = Bytes> + Unpin,
         B::Error: fmt::Display,
@@ -191,10 +201,24 @@ impl Answer {
                 if !self.call.has_ended() {
                     self.call.end(Over::Reset(ResetCode::Cancelled));
                 }
+                None
             }
-            Err(Unsent::Broken(_)) => self.break_off(ResetCode::Broken).await,
-            Err(Unsent::Quiet | Unsent::Untaken) => self.break_off(ResetCode::TimedOut).await,
-            Err(Unsent::Over(over)) => self.read_out(over).await,
+            Err(Unsent::Broken(_)) => {
+                self.break_off(ResetCode::Broken).await;
+                Some(Broken::App)
+            }
+            Err(Unsent::Quiet) => {
+                self.break_off(ResetCode::TimedOut).await;
+                Some(Broken::AppStalled)
+            }
+            Err(Unsent::Untaken) => {
+                self.break_off(ResetCode::TimedOut).await;
+                Some(Broken::VisitorStalled)
+            }
+            Err(Unsent::Over(over)) => {
+                self.read_out(over).await;
+                Some(over.broken())
+            }
         }
     }
 

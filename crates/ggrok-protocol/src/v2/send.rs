@@ -17,6 +17,7 @@ use super::call::{Call, Over};
 use super::frame::Frame;
 use super::head::encode_trailers;
 use super::outbox::{Outbox, Place, SessionEnded};
+use crate::BodyLength;
 use crate::headers::MAX_FIELDS;
 use crate::within::within;
 
@@ -60,6 +61,7 @@ pub(crate) struct Rest<B> {
     ended: bool,
     /// Why the body broke off. It is reported after what came before has been sent.
     failed: Option<Unsent>,
+    length: BodyLength,
 }
 
 impl<B> Rest<B>
@@ -70,6 +72,10 @@ where
     pub(crate) fn of(body: B) -> Self {
         Self {
             ended: body.is_end_stream(),
+            length: BodyLength {
+                bytes: 0,
+                announced: body.size_hint().exact(),
+            },
             body,
             data: Bytes::new(),
             trailers: None,
@@ -79,6 +85,11 @@ where
 
     pub(crate) const fn has_ended(&self) -> bool {
         self.ended
+    }
+
+    /// How much of the body has come.
+    pub(crate) const fn length(&self) -> BodyLength {
+        self.length
     }
 
     /// The failure of a body that broke off before its first byte.
@@ -140,6 +151,7 @@ where
             Some(Err(error)) => self.failed = Some(Unsent::Broken(error.to_string())),
             Some(Ok(frame)) => match frame.into_data() {
                 Ok(data) => {
+                    self.length.bytes += data.len() as u64;
                     self.data = data;
                     self.ended = self.body.is_end_stream();
                 }

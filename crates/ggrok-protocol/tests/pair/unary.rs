@@ -509,7 +509,7 @@ async fn replaces_a_response_that_it_cannot_carry(dialect: Dialect) {
     ] {
         peer.ask("host").await;
         let IncomingCall { responder, .. } = arrived(&mut incoming).await;
-        assert_eq!(responder.respond(response).await, 502);
+        assert_eq!(responder.respond(response).await.status, 502);
         assert_eq!(peer.refused().await, code);
     }
 }
