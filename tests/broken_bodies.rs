@@ -14,8 +14,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 
 use crate::support::{
-    Client, DATA, Frame, HEADERS, Http2, PATIENCE, PREFACE, RST_STREAM, Relay, SETTINGS, exchange,
-    noise, piece,
+    Client, DATA, Frame, HEADERS, Http2, PATIENCE, PREFACE, Relay, SETTINGS, exchange, noise, piece,
 };
 
 /// An app that sends the same bytes to everybody, and then breaks off.

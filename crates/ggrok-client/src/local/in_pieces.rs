@@ -33,7 +33,7 @@ impl<S: AsyncRead> InPieces<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> InPieces<S> {
     /// Writes, until that has failed once. Whoever reads sees the connection's end soon, and nobody has
     /// to be woken for a write.
-    fn write<T>(
+    fn attempt<T>(
         &mut self,
         write: impl FnOnce(Pin<&mut S>) -> Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
@@ -73,7 +73,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for InPieces<S> {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.write(|stream| stream.poll_write(cx, bytes))
+        self.attempt(|stream| stream.poll_write(cx, bytes))
     }
 
     fn poll_write_vectored(
@@ -81,7 +81,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for InPieces<S> {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.write(|stream| poll_write_pieces(stream, cx, slices))
+        self.attempt(|stream| poll_write_pieces(stream, cx, slices))
     }
 
     fn is_write_vectored(&self) -> bool {
