@@ -127,7 +127,10 @@ async fn fields_arrive_byte_for_byte_and_in_order_both_ways() {
 
             let (head, body) = way.ask(b"/", list).await;
             if carried {
-                compare(list, &body);
+                // The relay drops the names that CGI reads as others.
+                let passes = |(name, _): &&Field| !name.contains('_');
+                let told: Vec<Field> = list.iter().filter(passes).cloned().collect();
+                compare(&told, &body);
             } else {
                 assert_eq!(fields(&head, "x-ggrok-error"), ["field-not-text"]);
             }

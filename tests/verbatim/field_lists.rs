@@ -56,7 +56,6 @@ const HAND_PICKED: &[&[(&str, &str)]] = &[
     &[("Allow", "GET, HEAD"), ("Allow", ""), ("Retry-After", "120")],
     &[("From", "a@b.example"), ("DNT", "1"), ("Sec-GPC", "1"), ("Sec-Fetch-Mode", "cors")],
     &[("X-Http-Method-Override", "DELETE"), ("X-Original-Url", "/admin"), ("X-Rewrite-Url", "/x")],
-    &[("Client-Ip", "1.2.3.4"), ("True-Client-Ip", "1.2.3.4")],
     &[("Access-Control-Allow-Origin", "*"), ("Access-Control-Request-Headers", "x-a,x-b")],
     &[("Strict-Transport-Security", "max-age=0"), ("X-Frame-Options", "DENY"), ("NEL", "{}")],
     &[("Grpc-Timeout", "1S"), ("Grpc-Encoding", "identity"), ("Traceparent", "00-0-0-00")],

@@ -3,11 +3,17 @@
 use std::net::{IpAddr, SocketAddr};
 
 use ggrok_protocol::{REQUEST_ID, TOKEN_HEADER};
-use http::header::{FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue};
+use http::header::{
+    AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, FORWARDED, HOST, HeaderMap, HeaderName,
+    HeaderValue, TRANSFER_ENCODING,
+};
 
-use crate::gate::LOGIN_HEADER;
+use self::claims::is_claim;
+use crate::field_name::{has_same_words, is_unusual};
+use crate::gate::{LOGIN_HEADER, is_path_field};
 use crate::peer::Peer;
 
+mod claims;
 mod standard;
 
 const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -93,7 +99,7 @@ impl Forwarded {
     /// Sets the fields, in the place of all that were there, of other spellings of them and of what
     /// else says the same.
     pub(crate) fn set(self, headers: &mut HeaderMap) {
-        remove_rivals(headers, self.routed);
+        remove_claims(headers, self.routed);
         headers.insert(FORWARDED, self.told.standard);
         headers.insert(PROTO, HeaderValue::from_static(self.proto));
         headers.insert(PORT, self.told.port);
@@ -129,33 +135,49 @@ pub(crate) fn is_secure(headers: &HeaderMap, trusted_hops: usize) -> bool {
     trusted_hops > 0 && last(headers, &PROTO) == Some("https")
 }
 
-/// Removes what an app may take for our fields, or for the machine's own settings. CGI and its heirs
-/// read `X_Forwarded_For` as `X-Forwarded-For`, and `Proxy` as the variable HTTP_PROXY. A token of the
-/// relay's under such a name is a token still.
+/// Removes the fields by which a visitor could pass itself off as another, or move a request. A name
+/// with `_` never passes: CGI and its successors read it as the one with `-`, and gunicorn takes the path
+/// from `SCRIPT_NAME`. Without trusted hops, no claim of an address or host passes either.
 ///
-/// What routers have added besides, such as X-Forwarded-User, stays; that it is theirs they must see to.
-fn remove_rivals(headers: &mut HeaderMap, routed: bool) {
-    let is_rival = |name: &&HeaderName| {
+/// Behind routers of ours their own fields stay, such as X-Forwarded-User or CF-Connecting-IP; the routers
+/// must see to it that these are theirs.
+fn remove_claims(headers: &mut HeaderMap, routed: bool) {
+    let is_removed = |name: &&HeaderName| {
         let name = name.as_str();
-        if name.as_bytes().contains(&b'_') {
-            let name = name.replace('_', "-");
-            return is_family(&name)
-                || RIVALS.contains(&&*name)
-                || OURS.iter().any(|ours| *ours == *name);
+        if RIVALS.contains(&name) || !routed && is_claim(name) {
+            return true;
         }
-        is_family(name) && !routed || RIVALS.contains(&name)
+        is_unusual(name) && is_other_spelling(name)
     };
-    let rivals: Vec<HeaderName> = headers.keys().filter(is_rival).cloned().collect();
-    for rival in rivals {
-        headers.remove(rival);
+    let removed: Vec<HeaderName> = headers.keys().filter(is_removed).cloned().collect();
+    for name in removed {
+        headers.remove(name);
     }
 }
 
-fn is_family(name: &str) -> bool {
-    name.starts_with("x-forwarded-")
+/// Whether an app may read a name with an unusual octet as that of another field.
+fn is_other_spelling(name: &str) -> bool {
+    let is_same = |known: &str| has_same_words(name, known);
+    name.contains('_')
+        || is_claim(name)
+        || RIVALS.iter().any(|rival| is_same(rival))
+        || OURS.iter().any(|ours| is_same(ours.as_str()))
 }
 
-/// Names by which apps know the visitor's address and scheme, and one that is no field of HTTP's.
+/// Removes from trailers what no visitor says in its header either. No router adds trailers.
+pub(crate) fn remove_claims_from_trailers(trailers: &mut HeaderMap) {
+    let is_removed = |name: &&HeaderName| {
+        let name = name.as_str();
+        name.contains('_') || is_claim(name) || RIVALS.contains(&name) || is_path_field(name)
+    };
+    let removed: Vec<HeaderName> = trailers.keys().filter(is_removed).cloned().collect();
+    for name in removed {
+        trailers.remove(name);
+    }
+}
+
+/// Names by which apps know the visitor's address and scheme, and one that CGI reads as the variable
+/// HTTP_PROXY.
 const RIVALS: [&str; 4] = [
     "proxy",
     "x-forwarded-scheme",
@@ -164,7 +186,17 @@ const RIVALS: [&str; 4] = [
 ];
 
 /// Names of which no other spelling may pass.
-const OURS: [HeaderName; 3] = [REQUEST_ID, TOKEN_HEADER, LOGIN_HEADER];
+const OURS: [HeaderName; 9] = [
+    REQUEST_ID,
+    TOKEN_HEADER,
+    LOGIN_HEADER,
+    AUTHORIZATION,
+    CONTENT_LENGTH,
+    CONTENT_TYPE,
+    COOKIE,
+    HOST,
+    TRANSFER_ENCODING,
+];
 
 /// The right-most entries of X-Forwarded-For, as many as there are trusted hops. They have to be
 /// addresses: a router writes nothing else.
@@ -368,8 +400,7 @@ mod tests {
                 "forwarded",
                 "x-forwarded-for",
                 "x-forwarded-port",
-                "x-forwarded-proto",
-                "x_other"
+                "x-forwarded-proto"
             ]
         );
     }

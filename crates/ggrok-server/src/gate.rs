@@ -6,6 +6,7 @@ mod cookie;
 mod door;
 mod login;
 mod pass;
+mod path_fields;
 mod queue;
 mod seal;
 mod shares;
@@ -15,13 +16,14 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::body::Body;
-use http::{HeaderMap, HeaderName, Request};
+use http::{HeaderMap, Request};
 
 use self::checks::Checks;
 use self::cookie::Crumb;
 pub(crate) use self::door::Door;
 pub(crate) use self::login::LOGIN_HEADER;
 pub(crate) use self::pass::{Pass, passing};
+pub(crate) use self::path_fields::is_path_field;
 use self::shares::Shares;
 use crate::Tunnel;
 use crate::attempts::{Attempts, counted};
@@ -65,7 +67,7 @@ impl Gate {
             return Err(RelayError::PathNotAllowed);
         }
         if door.has_paths() {
-            remove_other_paths(request.headers_mut());
+            path_fields::remove(request.headers_mut(), |path| door.admits_path(path));
         }
         if !door.is_closed() {
             return Ok(None);
@@ -92,7 +94,7 @@ impl Gate {
         let path = request.uri().path();
         let pass = self.shares.pass(tunnel.owner(), host, path, crumbs)?;
         if pass.has_path() {
-            remove_other_paths(request.headers_mut());
+            path_fields::remove(request.headers_mut(), |_| false);
         }
         Ok(pass)
     }
@@ -126,53 +128,5 @@ pub(crate) fn remove_cookies(headers: &mut HeaderMap) {
     cookie::take(headers);
 }
 
-/// Removes fields in which some apps look for the path of a request, in the place of its target.
-fn remove_other_paths(headers: &mut HeaderMap) {
-    let is_path = |name: &&HeaderName| OTHER_PATHS.contains(&&*name.as_str().replace('_', "-"));
-    let names: Vec<HeaderName> = headers.keys().filter(is_path).cloned().collect();
-    for name in names {
-        headers.remove(name);
-    }
-}
-
-/// What IIS, Symfony, Zend and proxies before them know.
-const OTHER_PATHS: &[&str] = &[
-    "x-original-url",
-    "x-original-uri",
-    "x-rewrite-url",
-    "x-rewrite-uri",
-    "x-forwarded-uri",
-    "x-forwarded-url",
-    "x-forwarded-path",
-    "x-forwarded-prefix",
-    "x-envoy-original-path",
-    "x-override-url",
-];
-
 /// Wrong passwords of one address in a minute. Who types needs fewer, who guesses needs more.
 const WRONG_LOGINS: u32 = 10;
-
-#[cfg(test)]
-mod tests {
-    use super::remove_other_paths;
-    use http::{HeaderMap, HeaderName};
-
-    #[test]
-    fn leaves_no_other_path_in_a_request() {
-        let names = [
-            "x-original-url",
-            "x_rewrite_url",
-            "x-forwarded-uri",
-            "x-other",
-            "referer",
-        ];
-        let mut headers: HeaderMap = names
-            .map(|name| (HeaderName::from_static(name), "/admin".parse().unwrap()))
-            .into_iter()
-            .collect();
-        remove_other_paths(&mut headers);
-        let mut left: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
-        left.sort_unstable();
-        assert_eq!(left, ["referer", "x-other"]);
-    }
-}

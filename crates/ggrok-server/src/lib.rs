@@ -53,6 +53,7 @@ mod crowd;
 mod door;
 mod error;
 mod event;
+mod field_name;
 mod forwarded;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;

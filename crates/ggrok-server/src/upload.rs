@@ -11,6 +11,7 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use prometheus::IntCounter;
 
+use crate::forwarded::remove_claims_from_trailers;
 use crate::meter::length;
 use crate::pace::Pace;
 
@@ -68,7 +69,12 @@ impl HttpBody for Upload {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let this = &mut *self;
-        let frame = Pin::new(&mut this.body).poll_frame(cx);
+        let mut frame = Pin::new(&mut this.body).poll_frame(cx);
+        if let Poll::Ready(Some(Ok(frame))) = &mut frame
+            && let Some(trailers) = frame.trailers_mut()
+        {
+            remove_claims_from_trailers(trailers);
+        }
         let came = match &frame {
             Poll::Ready(Some(Ok(frame))) => length(frame),
             _ => 0,

@@ -116,20 +116,56 @@ fn has_plain_segments(path: &str) -> bool {
 }
 
 /// Whether a segment is a name, and not a step up, to the same place or to nowhere. Servers of Java cut
-/// what is behind a semicolon, and Windows cuts dots and spaces at an end.
+/// what follows a semicolon, others what follows a `?` or `#` that they have decoded, Windows cuts dots and
+/// spaces at an end, and some drop letters that are not visible. So dots count as a step wherever something
+/// else than a letter or digit is beside them.
 fn is_name(segment: &str) -> bool {
-    let name = segment.split(';').next().unwrap_or_default();
-    !name
-        .trim_matches(|letter: char| letter == '.' || letter.is_whitespace())
-        .is_empty()
+    let first = segment.split(';').next().unwrap_or_default();
+    let is_cut = |letter: char| letter == '.' || letter.is_whitespace();
+    if first.trim_matches(is_cut).is_empty() {
+        return false;
+    }
+    let starts_plainly = match segment.find(char::is_alphanumeric) {
+        Some(length) => is_plain_start(&segment[..length]),
+        None => !segment.contains('.'),
+    };
+    starts_plainly && !has_dots_alone(segment)
+}
+
+/// Whether what precedes the first letter or digit of a segment is no step up or to the same place.
+fn is_plain_start(start: &str) -> bool {
+    let is_mark = |letter: char| matches!(letter, '-' | '_' | '~');
+    match start.matches('.').count() {
+        0 => true,
+        1 => start.chars().all(|letter| letter == '.' || is_mark(letter)),
+        _ => start.chars().all(|letter| letter == '.'),
+    }
+}
+
+/// Whether two dots or more have neither a letter nor a digit beside them: `a:..` or `a?..`.
+fn has_dots_alone(segment: &str) -> bool {
+    let mut rest = segment;
+    let mut before = None;
+    while let Some(at) = rest.find('.') {
+        let dots = rest[at..].bytes().take_while(|byte| *byte == b'.').count();
+        let left = rest[..at].chars().next_back().or(before);
+        let right = rest[at + dots..].chars().next();
+        let is_named = |letter: Option<char>| letter.is_some_and(char::is_alphanumeric);
+        if dots > 1 && !is_named(left) && !is_named(right) {
+            return true;
+        }
+        before = Some('.');
+        rest = &rest[at + dots..];
+    }
+    false
 }
 
 /// What some take for a slash, a dot or a percent sign: Windows and browsers the backslash, others what
-/// Unicode says to be compatible, or looks like it.
+/// Unicode says to be compatible, or looks like it. Then letters that are not visible.
 const DOUBTFUL: &[char] = &[
-    '\\', '\u{2024}', '\u{2025}', '\u{2026}', '\u{2044}', '\u{2215}', '\u{2216}', '\u{29f5}',
-    '\u{29f8}', '\u{3002}', '\u{fe19}', '\u{fe30}', '\u{fe52}', '\u{fe68}', '\u{fe6a}', '\u{ff05}',
-    '\u{ff0e}', '\u{ff0f}', '\u{ff3c}', '\u{ff61}',
+    '\u{115f}', '\u{1160}', '\u{3164}', '\u{ffa0}', '\\', '\u{2024}', '\u{2025}', '\u{2026}',
+    '\u{2044}', '\u{2215}', '\u{2216}', '\u{29f5}', '\u{29f8}', '\u{3002}', '\u{fe19}', '\u{fe30}',
+    '\u{fe52}', '\u{fe68}', '\u{fe6a}', '\u{ff05}', '\u{ff0e}', '\u{ff0f}', '\u{ff3c}', '\u{ff61}',
 ];
 
 #[cfg(test)]
@@ -157,6 +193,9 @@ mod tests {
             "/webhooks/%41",
             "/webhooks/webhooks",
             "/webhooks/%3Fx%23",
+            "/webhooks/._a/.well-known/.-a/a...",
+            "/webhooks/a%20(1..2)/wait...%20(1)",
+            "/webhooks/%40a/+1/$x/(a)/[id]/,b",
         ] {
             assert!(webhooks().contains(path), "{path}");
         }
@@ -182,6 +221,17 @@ mod tests {
         "/webhooks/..%253b/admin", "/webhooks/;/../admin", "/webhooks/;x/admin", "/webhooks/.;/a",
         "/webhooks/...", "/webhooks/..%20/admin", "/webhooks/%20../admin", "/webhooks/..../admin",
         "/webhooks/..%09/admin", "/webhooks/.%0a./admin", "/webhooks/..%00/admin", "/webhooks/%7f",
+        // Steps up beside what a server may cut, split at or not see.
+        "/webhooks/..%3fx", "/webhooks/..%23x", "/webhooks/..%3f/admin", "/webhooks/..%23/admin",
+        "/webhooks/..%253fx", "/webhooks/..%2523x", "/webhooks/%2e%2e%3f", "/webhooks/%2e.%23",
+        "/webhooks/a/..%3f", "/webhooks/..,/admin", "/webhooks/..%26/admin", "/webhooks/..:/admin",
+        "/webhooks/..::$DATA", "/webhooks/..+/admin", "/webhooks/..%7c/admin", "/webhooks/..'/a",
+        "/webhooks/..%60/admin", "/webhooks/..%22", "/webhooks/..!x", "/webhooks/..@x", "/webhooks/..=x",
+        "/webhooks/%e2%80%8b../admin", "/webhooks/..%e2%80%8b/admin", "/webhooks/.%e2%80%8b./admin",
+        "/webhooks/..%ef%bb%bf/admin", "/webhooks/%c2%ad../admin", "/webhooks/..%e2%81%a0x",
+        "/webhooks/..%e3%85%a4", "/webhooks/..%cc%80/admin", "/webhooks/,..", "/webhooks/c:..",
+        "/webhooks/x%3f..", "/webhooks/x%23../admin", "/webhooks/.%3fx", "/webhooks/.%23", "/webhooks/-..",
+        "/webhooks/..&/admin", "/webhooks/..-x", "/webhooks/..~1", "/webhooks/;..", "/webhooks/%3f..",
         // Nothing between two slashes.
         "//webhooks", "///webhooks", "//webhooks/a", "/webhooks//", "/webhooks//a",
         "/webhooks//../admin", "/webhooks/%2f", "/webhooks/%2f%2fevil.example", "/webhooks/a//b",
@@ -242,17 +292,21 @@ mod tests {
         merges_slashes: bool,
         trims: bool,
         stops_at_nul: bool,
+        splits_off_query: bool,
+        drops_invisible: bool,
     }
 
     impl Server {
         fn all() -> impl Iterator<Item = Self> {
-            (0..4 * 32).map(|bits| Self {
+            (0..4 * 128).map(|bits| Self {
                 decodes: bits % 4,
                 cuts_parameters: bits & 4 > 0,
                 takes_backslashes: bits & 8 > 0,
                 merges_slashes: bits & 16 > 0,
                 trims: bits & 32 > 0,
                 stops_at_nul: bits & 64 > 0,
+                splits_off_query: bits & 128 > 0,
+                drops_invisible: bits & 256 > 0,
             })
         }
 
@@ -270,6 +324,12 @@ mod tests {
             }
             if self.stops_at_nul {
                 path.truncate(path.find('\0').unwrap_or(path.len()));
+            }
+            if self.splits_off_query {
+                path.truncate(path.find(['?', '#']).unwrap_or(path.len()));
+            }
+            if self.drops_invisible {
+                path = path.replace(['\u{200b}', '\u{ad}', '\u{feff}'], "");
             }
             if self.takes_backslashes {
                 path = path.replace('\\', "/");
@@ -340,6 +400,14 @@ mod tests {
         "~",
         "%61",
         "//",
+        "%3f",
+        "%23",
+        "%253f",
+        "%e2%80%8b",
+        "%c2%ad",
+        ":",
+        ",",
+        "&",
     ];
 
     proptest! {
