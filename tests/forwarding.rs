@@ -35,3 +35,61 @@ async fn believes_the_routers_that_it_is_told_of() {
     assert_eq!((&*from, &*proto, &*port), ("203.0.113.9", "https", "443"));
     assert!(host.starts_with("127.0.0.1:"));
 }
+
+/// Names in which apps look for the visitor's address, host or scheme.
+const OTHERS: [&str; 24] = [
+    "X-Client-IP",
+    "Client-IP",
+    "True-Client-IP",
+    "CF-Connecting-IP",
+    "X-Cluster-Client-IP",
+    "Fastly-Client-IP",
+    "Fly-Client-IP",
+    "X-Originating-IP",
+    "X-Remote-IP",
+    "X-Remote-Addr",
+    "X-ProxyUser-Ip",
+    "X-Forwarded",
+    "Forwarded-For",
+    "X-Forwarded-User",
+    "X-Appengine-User-IP",
+    "X-Azure-ClientIP",
+    "X-Original-Forwarded-For",
+    "X-Envoy-External-Address",
+    "X-Host",
+    "X-HTTP-Host-Override",
+    "X-Original-Host",
+    "X_Client_Ip",
+    "REMOTE_ADDR",
+    "HTTP_HOST",
+];
+
+#[tokio::test]
+async fn passes_no_claim_of_a_visitor_and_what_platforms_say() {
+    for hops in [0, 1] {
+        let relay = Relay::with(|config| config.trusted_hops = hops).await;
+        let origin = Origin::start(ok).await;
+        let _client = Client::start(&relay, &origin).await;
+        let claims: String = OTHERS
+            .iter()
+            .map(|name| format!("{name}: 6.6.6.6\r\n"))
+            .collect();
+        let ordinary = "X-Client-Version: 1\r\nX-GitHub-Enterprise-Host: a.example\r\n";
+        let host = relay.address;
+        let request = format!(
+            "GET / HTTP/1.1\r\nHost: {host}\r\n{claims}{ordinary}Connection: close\r\n\r\n"
+        );
+        raw(host, request).await;
+        let seen = origin.last();
+        for name in OTHERS {
+            let passes = hops > 0 && !name.contains('_');
+            assert_eq!(
+                !seen.field(&name.to_ascii_lowercase()).is_empty(),
+                passes,
+                "{name}: {hops}"
+            );
+        }
+        assert_eq!(seen.field("x-client-version"), ["1"]);
+        assert_eq!(seen.field("x-github-enterprise-host"), ["a.example"]);
+    }
+}

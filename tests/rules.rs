@@ -412,7 +412,34 @@ async fn paths_are_kept_on_the_wire_and_in_fields() {
         refusal(403, "path-not-allowed")
     );
     assert_eq!(setup.origin.seen().len(), most);
-    let other = "X-Original-URL: /admin\r\nX_Rewrite_Url: /admin\r\n";
+    let names = [
+        "X-Original-URL",
+        "X_Rewrite_Url",
+        "SCRIPT_NAME",
+        "SCRIPT-NAME",
+        "PATH_INFO",
+        "X-Script-Name",
+        "X-Invoke-Path",
+        "X-Matched-Path",
+        "X-Middleware-Rewrite",
+        "X-Ms-Original-Url",
+        "Request-Uri",
+        "X-Replaced-Path",
+        "X-Proxy-Url",
+        "X-Real-Uri",
+        "UNENCODED_URL",
+        "Base-Url",
+        "X-Forwarded-Base",
+        "Destination",
+        "X-WebDAV-Destination",
+        "X-Http-Destinationurl",
+        "X.Original.Url",
+    ];
+    let other: String = names
+        .iter()
+        .map(|name| format!("{name}: /admin\r\n"))
+        .collect();
+    let other = &*other;
     assert_eq!(setup.ask("GET /webhooks", other).await, (200, None));
     assert!(!setup.origin.last().head.contains("/admin"));
 }
