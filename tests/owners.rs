@@ -210,3 +210,26 @@ async fn serves_the_hosts_that_a_token_allows() {
         );
     }
 }
+
+#[tokio::test]
+async fn no_name_above_or_below_another_owners_is_given() {
+    let relay = with_domain().await;
+    let register = async |name: &str, token| {
+        let target = format!("/_ggrok/mirror?name={name}&public=true");
+        refused(handshake(relay.address, &target, token)).await.0
+    };
+    let shop = public(&relay, "shop", "k-ana", "ana's").await;
+    for name in ["evil.shop", "EVIL.Shop", "a.b.c.shop"] {
+        assert_eq!(register(name, "k-ben").await, 409, "{name}");
+    }
+    let _below = public(&relay, "cart.shop", "k-ana", "the cart").await;
+    let _deep = public(&relay, "x.blog", "k-ana", "ana's").await;
+    assert_eq!(register("blog", "k-ben").await, 409);
+    let _other = public(&relay, "notshop", "k-ben", "ben's").await;
+    drop(shop);
+    eventually("it is offline", async || {
+        (visit(&relay, "shop.tunnel.example").await.status() == 503).then_some(())
+    })
+    .await;
+    assert_eq!(register("evil.shop", "k-ben").await, 409);
+}

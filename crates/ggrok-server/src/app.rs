@@ -55,7 +55,8 @@ impl App {
         let memory = Memory::new(config.memory);
         config.metrics.show_memory(memory.clone());
         Self {
-            registry: Registry::new(config.tunnels, config.tunnels_of_one),
+            registry: Registry::new(config.tunnels, config.tunnels_of_one)
+                .within(config.domain.clone()),
             wrong_tokens: TokenAttempts::new(config.wrong_tokens),
             calling: Crowd::new(config.per_address),
             memory,

@@ -127,6 +127,13 @@ impl Grant {
         exact.any(|named| named == host.as_str())
     }
 
+    /// Whether it is granted this very host, by the host itself or by its name in the relay's domain.
+    pub(crate) fn names_exactly(&self, host: &Host, domain: Option<&Host>) -> bool {
+        let name = domain.and_then(|domain| host.name_in(domain));
+        let mut exact = self.names.iter().filter_map(Pattern::exact);
+        self.names_host(host) || name.is_some_and(|name| exact.any(|named| named == name))
+    }
+
     /// Whether a host is kept for other owners.
     pub(crate) fn is_denied(&self, host: &Host) -> bool {
         let keepers = self.reserved.iter();

@@ -1,7 +1,7 @@
 //! The host that a request is for: the one key by which calls are routed.
 
 use std::fmt;
-use std::net::Ipv6Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -64,23 +64,105 @@ impl Host {
     /// Whether people take a host of this domain for the domain's own, as they do `www`, or cannot tell
     /// it from another, as with names in other scripts.
     pub(crate) fn reserves(&self, host: &Self) -> bool {
-        let name = host.0.strip_suffix(self.as_str());
-        let name = name.and_then(|name| name.strip_suffix('.'));
+        let name = host.name_in(self);
         name.is_some_and(|name| name.split('.').any(is_reserved))
+    }
+
+    /// What precedes a domain in the host, where it is below that.
+    pub(crate) fn name_in(&self, domain: &Self) -> Option<&str> {
+        self.0.strip_suffix(domain.as_str())?.strip_suffix('.')
+    }
+
+    /// Whether the host is below another.
+    pub(crate) fn is_below(&self, other: &Self) -> bool {
+        self.name_in(other).is_some()
+    }
+
+    /// The hosts above it, the nearest first; none above an address.
+    pub(crate) fn parents(&self) -> impl Iterator<Item = Self> {
+        let is_address = is_ipv6(&self.0) || self.0.parse::<Ipv4Addr>().is_ok();
+        let dots = self.0.match_indices('.').filter(move |_| !is_address);
+        dots.map(|(dot, _)| Self(self.0[dot + 1..].into()))
+    }
+
+    /// The labels in reverse order, so that in an ordered set a host is followed by those below it.
+    pub(crate) fn reversed(&self) -> String {
+        let labels: Vec<&str> = self.0.rsplit('.').collect();
+        labels.join(".")
+    }
+
+    /// The host with these labels in reverse order.
+    pub(crate) fn of_reversed(reversed: &str) -> Option<Self> {
+        let labels: Vec<&str> = reversed.rsplit('.').collect();
+        labels.join(".").parse().ok()
     }
 }
 
 fn is_reserved(label: &str) -> bool {
-    RESERVED.contains(&label) || label.starts_with('_') || label.starts_with("xn--")
+    let is_numbered = |kind: &str| {
+        let digits = label.strip_prefix(kind);
+        digits.is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()))
+    };
+    RESERVED.contains(&label)
+        || label.starts_with('_')
+        || label.starts_with("xn--")
+        || is_numbered("ns")
+        || is_numbered("mx")
 }
 
-/// Besides the web's own, those by which programs look for services of a domain.
-const RESERVED: [&str; 7] = [
+/// Names that programs look for services by, that people take for the operator's, and the mailboxes of
+/// RFC 2142, to which certificates are issued.
+const RESERVED: &[&str] = &[
+    "abuse",
+    "account",
+    "accounts",
     "admin",
+    "administrator",
     "api",
+    "auth",
     "autoconfig",
     "autodiscover",
+    "billing",
+    "cdn",
+    "dashboard",
+    "dns",
+    "ftp",
+    "help",
+    "hostmaster",
+    "imap",
+    "info",
+    "isatap",
+    "localhost",
+    "login",
     "mail",
+    "marketing",
+    "mta-sts",
+    "mx",
+    "news",
+    "noc",
+    "ns",
+    "oauth",
+    "pay",
+    "payment",
+    "pop",
+    "pop3",
+    "postmaster",
+    "relay",
+    "root",
+    "sales",
+    "secure",
+    "security",
+    "signin",
+    "smtp",
+    "ssl",
+    "sso",
+    "status",
+    "support",
+    "usenet",
+    "uucp",
+    "vpn",
+    "webmail",
+    "webmaster",
     "wpad",
     "www",
 ];

@@ -101,8 +101,7 @@ async fn admit(
         seen: Seen::now(),
         door: rules.map(|rules| Arc::new(Door::new(rules))),
     };
-    app.registry
-        .check(&registered.places, registered.grant.owner())?;
+    app.registry.check(&registered.places, &registered.grant)?;
     let seat = Seat::of(Tunnel::new(line, registered), &app.registry)?;
     let Handshake {
         mut answer,

@@ -13,7 +13,7 @@ use tokio::time::{Instant, timeout_at};
 use self::places::Places;
 use crate::host::Host;
 use crate::place::Place;
-use crate::{MirrorName, Owner, Tunnel};
+use crate::{Grant, MirrorName, Owner, Tunnel};
 
 /// Which tunnel has which place. Clones are the same registry.
 #[derive(Clone, Debug)]
@@ -52,7 +52,7 @@ pub(crate) enum Missing {
 pub(crate) enum NotInserted {
     /// The relay has as many tunnels as it may.
     Full,
-    /// A place belongs to another owner.
+    /// A place, or a host above or below it, belongs to another owner.
     Taken,
     /// The relay is about to stop.
     Stopping,
@@ -114,9 +114,15 @@ impl Registry {
         !self.read().live_at(places).is_empty()
     }
 
-    /// Whether an owner may have these places.
-    pub(crate) fn check(&self, places: &[Place], owner: &Owner) -> Result<(), NotInserted> {
-        self.read().check(places, owner)
+    /// Tells the registry the relay's domain.
+    pub(crate) fn within(self, domain: Option<Host>) -> Self {
+        self.write().set_domain(domain);
+        self
+    }
+
+    /// Whether the owner of a grant may have these places.
+    pub(crate) fn check(&self, places: &[Place], grant: &Grant) -> Result<(), NotInserted> {
+        self.read().check(places, grant)
     }
 
     /// Whether a place is an owner's, be its client here or away.
@@ -130,7 +136,7 @@ impl Registry {
     /// wins: an older tunnel at one of the places is closed.
     pub(crate) fn insert(&self, tunnel: &Tunnel) -> Result<Registration, NotInserted> {
         let mut places = self.write();
-        places.check(tunnel.places(), tunnel.owner())?;
+        places.check(tunnel.places(), tunnel.grant())?;
         let replaced = places.live_at(tunnel.places());
         let owned = places.live_of(tunnel.owner());
         let is_full = places.live() >= self.most || owned >= self.most_of_one;

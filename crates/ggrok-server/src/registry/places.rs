@@ -1,15 +1,20 @@
 //! The places that were ever taken, and the accounts of their owners.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::NotInserted;
+use crate::host::Host;
 use crate::place::Place;
-use crate::{Owner, Tunnel};
+use crate::{Grant, Owner, Tunnel};
 
 /// The places that were ever taken, until they are forgotten.
 #[derive(Debug, Default)]
 pub(super) struct Places {
     slots: HashMap<Place, Slot>,
+    /// The hosts among the places, with their labels reversed, so that those below one follow it.
+    hosts: BTreeSet<String>,
+    /// The relay's domain. The hosts directly below it are not below another owner's.
+    domain: Option<Host>,
     owners: HashMap<Owner, Belongings>,
     /// Tunnels that are registered.
     live: usize,
@@ -34,6 +39,8 @@ struct Slot {
     number: u64,
     /// Whether it is the first of its tunnel's places.
     is_first: bool,
+    /// Whether the operator granted this very place, and not one of many by a pattern.
+    is_named: bool,
     holder: Holder,
 }
 
@@ -89,17 +96,71 @@ impl Places {
             .filter_map(|(place, holder)| Some((place, holder.live()?)))
     }
 
+    /// Sets the relay's domain.
+    pub(super) fn set_domain(&mut self, domain: Option<Host>) {
+        self.domain = domain;
+    }
+
     /// Whether an owner may have these places.
-    pub(super) fn check(&self, places: &[Place], owner: &Owner) -> Result<(), NotInserted> {
+    pub(super) fn check(&self, places: &[Place], grant: &Grant) -> Result<(), NotInserted> {
         if self.closed {
             return Err(NotInserted::Stopping);
         }
-        let mut slots = places.iter().filter_map(|place| self.slots.get(place));
-        if slots.all(|slot| slot.holder.owner() == owner) {
-            Ok(())
-        } else {
-            Err(NotInserted::Taken)
+        let owner = grant.owner();
+        let is_taken = |place: &Place| {
+            let holder = self.holder(place);
+            holder.is_some_and(|holder| holder.owner() != owner)
+                || !self.is_named(place, grant) && self.has_foreign_relative(place, owner)
+        };
+        if places.iter().any(is_taken) {
+            return Err(NotInserted::Taken);
         }
+        Ok(())
+    }
+
+    fn is_named(&self, place: &Place, grant: &Grant) -> bool {
+        match place {
+            Place::Host(host) => grant.names_exactly(host, self.domain.as_ref()),
+            Place::Mirror(..) => false,
+        }
+    }
+
+    /// Whether a host above or below a place is another owner's. Pages of such hosts can set cookies for
+    /// each other, and people take one for a part of the other.
+    fn has_foreign_relative(&self, place: &Place, owner: &Owner) -> bool {
+        let Place::Host(host) = place else {
+            return false;
+        };
+        // The places of one owner cannot be in conflict.
+        if self.owners.len() <= usize::from(self.owners.contains_key(owner)) {
+            return false;
+        }
+        let is_foreign = |host: Host| {
+            let slot = self.slots.get(&Place::Host(host))?;
+            (slot.holder.owner() != owner).then_some(slot)
+        };
+        let domain = self.domain.as_ref();
+        let above = host.parents().take_while(|above| Some(above) != domain);
+        if above.into_iter().any(|above| is_foreign(above).is_some()) {
+            return true;
+        }
+        if domain.is_some_and(|domain| domain == host || domain.is_below(host)) {
+            return false;
+        }
+        let start = format!("{}.", host.reversed());
+        let below = self.hosts.range(start.clone()..);
+        let mut below = below.take_while(|below| below.starts_with(&start));
+        below.any(|below| {
+            let below = Host::of_reversed(below).and_then(is_foreign);
+            below.is_some_and(|slot| !slot.is_named)
+        })
+    }
+
+    fn remove_slot(&mut self, place: &Place) -> Option<Slot> {
+        if let Place::Host(host) = place {
+            self.hosts.remove(&host.reversed());
+        }
+        self.slots.remove(place)
     }
 
     /// Takes no more tunnels.
@@ -133,8 +194,12 @@ impl Places {
             let slot = Slot {
                 number,
                 is_first: index == 0,
+                is_named: self.is_named(place, tunnel.grant()),
                 holder: Holder::Live(tunnel.clone()),
             };
+            if let Place::Host(host) = place {
+                self.hosts.insert(host.reversed());
+            }
             if let Some(before) = self.slots.insert(place.clone(), slot) {
                 self.vacate(place, &before);
             }
@@ -217,7 +282,7 @@ impl Places {
         };
         self.offline -= 1;
         for place in places {
-            if let Some(slot) = self.slots.remove(&place) {
+            if let Some(slot) = self.remove_slot(&place) {
                 self.vacate(&place, &slot);
             }
         }
@@ -227,7 +292,7 @@ impl Places {
     pub(super) fn forget(&mut self, owner: &Owner, place: &Place) {
         if let Some(slot) = self.slots.get(place)
             && matches!(&slot.holder, Holder::Offline(holder, _) if holder == owner)
-            && let Some(slot) = self.slots.remove(place)
+            && let Some(slot) = self.remove_slot(place)
         {
             self.vacate(place, &slot);
         }
@@ -263,6 +328,11 @@ impl Places {
             tunnels.filter(|tunnel| tunnel.owner() == of).count()
         };
         assert_eq!(self.live, self.tunnels().count());
+        let hosts = self
+            .slots
+            .keys()
+            .filter(|place| matches!(place, Place::Host(_)));
+        assert_eq!(self.hosts.len(), hosts.count());
         let (mut live, mut offline, mut listed) = (0, 0, 0);
         for (owner, has) in &self.owners {
             assert_eq!(has.live, firsts(owner));
