@@ -67,10 +67,36 @@ impl OwnOrigin {
         if let Some(own) = self.own_url(&public, headers.get(ORIGIN)) {
             public.asked_by = headers.insert(ORIGIN, own);
         }
-        if let Some(own) = self.own_url(&public, headers.get(REFERER)) {
-            headers.insert(REFERER, own);
+        if public.asked_by.is_some() {
+            // The app's own origin is by http, and an app that goes by this field compares the two.
+            headers.insert(FORWARDED_PROTO, HeaderValue::from_static("http"));
+        }
+        for name in [REFERER, DESTINATION] {
+            if let Some(own) = self.own_url(&public, headers.get(&name)) {
+                headers.insert(name, own);
+            }
+        }
+        if let Some(field) = headers.get_mut(IF)
+            && let Some(own) = self.own_tags(&public, field.as_bytes())
+        {
+            *field = own;
         }
         Some(public)
+    }
+
+    /// An If field (RFC 4918, section 10.4) whose tags are at the app's own origin.
+    fn own_tags(&self, public: &PublicOrigin, field: &[u8]) -> Option<HeaderValue> {
+        let (mut told, mut copied) = (Vec::new(), 0);
+        for place in places("link", field) {
+            let url = value(&field[place.clone()]);
+            if let Some(own) = self.own_url(public, Some(&url)) {
+                told.extend_from_slice(&field[copied..place.start]);
+                told.extend_from_slice(own.as_bytes());
+                copied = place.end;
+            }
+        }
+        told.extend_from_slice(&field[copied..]);
+        (copied > 0).then(|| value(&told))
     }
 
     /// A URL at the public origin, as one at the app's own.
@@ -163,6 +189,10 @@ fn domain(attribute: &[u8]) -> Option<String> {
 fn value(bytes: &[u8]) -> HeaderValue {
     HeaderValue::from_bytes(bytes).expect("it is put together of valid values")
 }
+
+const DESTINATION: HeaderName = HeaderName::from_static("destination");
+
+const IF: HeaderName = HeaderName::from_static("if");
 
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
@@ -281,6 +311,45 @@ mod tests {
             told(&own, PUBLIC, "x-forwarded-host", "blog.example"),
             "blog.example"
         );
+    }
+
+    #[test]
+    fn tells_webdav_its_own_resources() {
+        let own = own("rewrite", "3000");
+        for (name, value, expected) in [
+            (
+                "destination",
+                "https://blog.example/b",
+                "http://localhost:3000/b",
+            ),
+            (
+                "destination",
+                "https://evil.example/b",
+                "https://evil.example/b",
+            ),
+            ("destination", "/b", "/b"),
+            (
+                "if",
+                "<https://blog.example/a> (<urn:uuid:1> [\"x\"]) </b> (Not <DAV:no-lock>)",
+                "<http://localhost:3000/a> (<urn:uuid:1> [\"x\"]) </b> (Not <DAV:no-lock>)",
+            ),
+        ] {
+            assert_eq!(told(&own, PUBLIC, name, value), expected);
+        }
+    }
+
+    #[test]
+    fn tells_one_scheme_in_origin_and_x_forwarded_proto() {
+        let own = own("rewrite", "3000");
+        for (origin, proto) in [
+            ("https://blog.example", "http"),
+            ("https://a.example", "https"),
+        ] {
+            let mut headers = map(PUBLIC);
+            headers.extend(map(&[("origin", origin)]));
+            own.tell(&mut headers);
+            assert_eq!(headers["x-forwarded-proto"], proto, "{origin}");
+        }
     }
 
     #[test]
