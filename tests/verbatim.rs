@@ -128,7 +128,7 @@ async fn fields_arrive_byte_for_byte_and_in_order_both_ways() {
             let (head, body) = way.ask(b"/", list).await;
             if carried {
                 // The relay drops the names that CGI reads as others.
-                let passes = |(name, _): &&Field| !name.contains('_');
+                let passes = |(name, _): &&Field| !name.contains('_') || name == "_";
                 let told: Vec<Field> = list.iter().filter(passes).cloned().collect();
                 compare(&told, &body);
             } else {

@@ -9,7 +9,7 @@ use http::header::{
 };
 
 use self::claims::is_claim;
-use crate::field_name::{has_same_words, is_unusual};
+use crate::field_name::{has_same_words, is_unusual, words};
 use crate::gate::{LOGIN_HEADER, is_path_field};
 use crate::peer::Peer;
 
@@ -158,7 +158,8 @@ fn remove_claims(headers: &mut HeaderMap, routed: bool) {
 /// Whether an app may read a name with an unusual octet as that of another field.
 fn is_other_spelling(name: &str) -> bool {
     let is_same = |known: &str| has_same_words(name, known);
-    name.contains('_')
+    // One without a letter or digit is no other field's.
+    name.contains('_') && words(name).next().is_some()
         || is_claim(name)
         || RIVALS.iter().any(|rival| is_same(rival))
         || OURS.iter().any(|ours| is_same(ours.as_str()))
