@@ -420,10 +420,10 @@ const STALLED: Patience = Patience {
     with_many: 4,
 };
 
-/// After an upgrade: 5 min and 10 s, since such a connection may well be silent.
+/// After an upgrade: 5 min and 2 s, since such a connection may well be silent.
 const SILENT: Patience = Patience {
     usual: 600,
-    with_many: 20,
+    with_many: 4,
 };
 
 #[cfg(test)]
