@@ -2,23 +2,14 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-/// The time of a table of connections. Its ticks are coarse, so that each read and write can be stamped
-/// without a look at the system's clock.
-#[derive(Debug)]
+/// The time of a table of connections, by which they are stamped without a look at the system's clock.
+#[derive(Debug, Default)]
 pub(super) struct Clock {
-    start: Instant,
     ticks: AtomicU32,
-}
-
-impl Default for Clock {
-    fn default() -> Self {
-        Self {
-            start: Instant::now(),
-            ticks: AtomicU32::new(0),
-        }
-    }
+    /// Counts how often any connection became idle, for the order in which they did.
+    idle: AtomicU64,
 }
 
 impl Clock {
@@ -30,8 +21,8 @@ impl Clock {
         self.ticks.load(Ordering::Relaxed)
     }
 
-    fn nanoseconds(&self) -> u64 {
-        u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    fn next_idle(&self) -> u64 {
+        self.idle.fetch_add(1, Ordering::Relaxed)
     }
 }
 
@@ -51,7 +42,7 @@ pub(super) enum Phase {
 pub(crate) struct Activity {
     clock: Arc<Clock>,
     phase: AtomicU8,
-    /// When the phase `Idle` began, in nanoseconds.
+    /// When the phase `Idle` began, as a place in the order of all.
     idle_since: AtomicU64,
     /// The tick of the last byte in either direction.
     moved: AtomicU32,
@@ -72,8 +63,8 @@ impl Activity {
 
     /// Notes that the connection waits for a request.
     pub(crate) fn idle(&self) {
-        let now = self.clock.nanoseconds();
-        self.idle_since.store(now, Ordering::Relaxed);
+        let since = self.clock.next_idle();
+        self.idle_since.store(since, Ordering::Relaxed);
         self.enter(Phase::Idle);
     }
 
@@ -109,7 +100,7 @@ impl Activity {
         self.is_writing.load(Ordering::Relaxed)
     }
 
-    /// When the connection became idle; `None` while a request is answered or its answer is not taken.
+    /// When the connection became idle, in the order of all; `None` while a request is answered or its answer is not taken.
     pub(super) fn idle_since(&self) -> Option<u64> {
         let is_idle = self.phase() == Phase::Idle && !self.is_writing();
         is_idle.then(|| self.idle_since.load(Ordering::Relaxed))
