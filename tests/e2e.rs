@@ -18,6 +18,7 @@ mod duties;
 mod embedded;
 mod embedding;
 mod eviction;
+mod fairness;
 mod forwarding;
 mod grpc;
 mod handover;

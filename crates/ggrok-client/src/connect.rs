@@ -8,7 +8,7 @@ mod refusal;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use ggrok_protocol::{Dialect, RULES_HEADER, Rules};
+use ggrok_protocol::{CALLS_HEADER, Dialect, RULES_HEADER, Rules};
 use ggrok_websocket::WebSocket;
 use http::header::{AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Response, Uri};
@@ -158,7 +158,9 @@ impl Connector {
             .build()?;
         let mut request = ClientRequestBuilder::new(uri).with_header(USER_AGENT.as_str(), AGENT);
         if let Some(name) = offer.subprotocol() {
+            let calls = self.config.limits.calls.to_string();
             request = request.with_sub_protocol(name);
+            request = request.with_header(CALLS_HEADER.as_str(), calls);
         }
         if let Some(token) = &self.config.token {
             let bearer = format!("Bearer {}", token.reveal());

@@ -5,9 +5,9 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use tokio::sync::OwnedSemaphorePermit;
 
 use crate::BodyError;
+use crate::unary::Held;
 use crate::v2;
 
 /// The body of a request or response that came through a tunnel.
@@ -20,10 +20,7 @@ pub struct TunnelBody(Kind);
 
 #[derive(Debug)]
 enum Kind {
-    Whole {
-        bytes: Bytes,
-        _held: Option<OwnedSemaphorePermit>,
-    },
+    Whole { bytes: Bytes, _held: Option<Held> },
     Response(v2::ResponseBody),
     Request(v2::RequestBody),
 }
@@ -35,7 +32,7 @@ impl TunnelBody {
         Self::whole(Bytes::new(), None)
     }
 
-    pub(crate) fn whole(bytes: Bytes, held: Option<OwnedSemaphorePermit>) -> Self {
+    pub(crate) fn whole(bytes: Bytes, held: Option<Held>) -> Self {
         Self(Kind::Whole { bytes, _held: held })
     }
 

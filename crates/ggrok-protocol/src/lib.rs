@@ -62,7 +62,8 @@ pub use on_wake::OnWake;
 pub use pieces::poll_write_pieces;
 pub use refusal::{ERROR_HEADER, Refusal};
 pub use registration::{
-    ADDRESS_HEADER, BadMirrorName, MIRROR_PATH, MirrorName, REGISTER_PATH, TOKEN_HEADER,
+    ADDRESS_HEADER, BadMirrorName, CALLS_HEADER, MIRROR_PATH, MirrorName, REGISTER_PATH,
+    TOKEN_HEADER,
 };
 pub use rules::{BadRules, Login, Logins, Network, PathPrefix, RULES_HEADER, Rules};
 pub use sent::{SentBody, SentBytes};

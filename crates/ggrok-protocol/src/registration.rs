@@ -21,6 +21,10 @@ pub const ADDRESS_HEADER: HeaderName = HeaderName::from_static("x-ggrok-address"
 /// The field in which a program gives the relay its token, where Authorization is for the app.
 pub const TOKEN_HEADER: HeaderName = HeaderName::from_static("x-ggrok-token");
 
+/// The field in which a client that streams tells the relay how many calls it takes at a time, so that the
+/// relay can keep some of them for visitors of other addresses.
+pub const CALLS_HEADER: HeaderName = HeaderName::from_static("x-ggrok-calls");
+
 /// The name of a mirror: 1 to 63 of `a-z`, `0-9`, `-`, `.` and `_`, as many as a label of a host name
 /// may have (RFC 1035, section 2.3.4), and neither `.` nor `..`, which no path of a URL can hold.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -19,8 +19,9 @@ pub struct SentBody<B: Body> {
 
 /// Bytes of such a body.
 #[derive(Debug)]
-pub struct SentBytes {
-    bytes: Bytes,
+pub struct SentBytes<D = Bytes> {
+    /// Nothing in the last frame.
+    bytes: Option<D>,
     _last: Option<oneshot::Sender<()>>,
 }
 
@@ -43,15 +44,15 @@ impl<B: Body> SentBody<B> {
 
 impl<B> Body for SentBody<B>
 where
-    B: Body<Data = Bytes, Error: Unpin> + Unpin,
+    B: Body<Error: Unpin> + Unpin,
 {
-    type Data = SentBytes;
+    type Data = SentBytes<B::Data>;
     type Error = B::Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<SentBytes>, B::Error>>> {
+    ) -> Poll<Option<Result<Frame<SentBytes<B::Data>>, B::Error>>> {
         if let Some((_, sent)) = &mut self.failed {
             // Its other end is dropped and never used.
             ready!(sent.poll_unpin(cx)).ok();
@@ -78,29 +79,34 @@ where
     }
 }
 
-impl SentBytes {
-    const fn of(bytes: Bytes) -> Self {
-        Self { bytes, _last: None }
+impl<D> SentBytes<D> {
+    const fn of(bytes: D) -> Self {
+        Self {
+            bytes: Some(bytes),
+            _last: None,
+        }
     }
 
     const fn last(last: oneshot::Sender<()>) -> Self {
         Self {
-            bytes: Bytes::new(),
+            bytes: None,
             _last: Some(last),
         }
     }
 }
 
-impl Buf for SentBytes {
+impl<D: Buf> Buf for SentBytes<D> {
     fn remaining(&self) -> usize {
-        self.bytes.remaining()
+        self.bytes.as_ref().map_or(0, Buf::remaining)
     }
 
     fn chunk(&self) -> &[u8] {
-        self.bytes.chunk()
+        self.bytes.as_ref().map_or(&[], Buf::chunk)
     }
 
     fn advance(&mut self, count: usize) {
-        self.bytes.advance(count);
+        if let Some(bytes) = &mut self.bytes {
+            bytes.advance(count);
+        }
     }
 }

@@ -10,7 +10,9 @@ use http_body::Body;
 
 use crate::unary::{self, Codec};
 use crate::v2;
-use crate::{CallError, Dialect, Ending, Limits, Responded, SessionError, Transport, TunnelBody};
+use crate::{
+    Account, CallError, Dialect, Ending, Limits, Responded, SessionError, Transport, TunnelBody,
+};
 
 /// Makes the relay's end of a tunnel, for a client that is about to be let in. Calls may be made
 /// at once; they wait until the session runs.
@@ -78,17 +80,19 @@ impl Tunnel {
         B: Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: fmt::Display,
     {
-        self.call_noting(request, || {}).await
+        self.call_noting(request, None, || {}).await
     }
 
     /// Calls, and says when the request's head is on its way to the client: in the unary dialects that
-    /// is when the call has its turn and the whole request goes.
+    /// is when the call has its turn and the whole request goes. What the call holds is reserved in
+    /// `account` too, where there is one.
     ///
     /// # Errors
     /// Those of [`call`](Self::call).
     pub fn call_noting<B>(
         &self,
         request: Request<B>,
+        account: Option<Account>,
         taken: impl FnOnce() + Send,
     ) -> impl Future<Output = Result<Response<TunnelBody>, CallError>>
     where
@@ -97,8 +101,17 @@ impl Tunnel {
     {
         // Each call keeps the room of the larger one, so that one lies in a box.
         match &self.0 {
-            Line::Unary(line) => Either::Left(Box::pin(line.call(request, taken))),
-            Line::V2(line) => Either::Right(line.call(request, taken)),
+            Line::Unary(line) => Either::Left(Box::pin(line.call(request, account, taken))),
+            Line::V2(line) => Either::Right(line.call(request, account, taken)),
+        }
+    }
+
+    /// Bytes of bodies that may be held for all calls, and that are left of them.
+    #[must_use]
+    pub fn held(&self) -> (usize, usize) {
+        match &self.0 {
+            Line::Unary(line) => line.held(),
+            Line::V2(line) => line.held(),
         }
     }
 

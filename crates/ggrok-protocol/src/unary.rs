@@ -19,4 +19,5 @@ mod target;
 
 pub(crate) use client::{Calls, Session as ClientSession, Turn, accept};
 pub(crate) use codec::Codec;
+pub(crate) use collect::Held;
 pub(crate) use relay::{Line, Session as RelaySession, open};

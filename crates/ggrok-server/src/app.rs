@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::response::Response;
-use ggrok_protocol::Memory;
+use ggrok_protocol::{CallError, Memory};
 use http::HeaderValue;
 use http::request::Parts;
 use tokio::time::Instant;
@@ -13,9 +13,9 @@ use tokio_util::task::TaskTracker;
 
 use crate::access::{Access, given_token};
 use crate::attempts::{TokenAttempts, counted};
-use crate::crowd::Crowd;
 use crate::error::RelayError;
 use crate::gate::Gate;
+use crate::limits::calls::{Bounds, CallLimiter, Full};
 use crate::log_limit::LogLimits;
 use crate::metrics::{Desk, Shed};
 use crate::registry::Registry;
@@ -31,8 +31,8 @@ pub(crate) struct App {
     pub(crate) registry: Registry,
     /// Wrong tokens, by who gave them.
     pub(crate) wrong_tokens: TokenAttempts,
-    /// Calls that are under way at hosts, by whose they are.
-    pub(crate) calling: Crowd,
+    /// Admits calls.
+    pub(crate) calls: CallLimiter,
     /// The budget of bytes for visitors and their calls.
     pub(crate) memory: Memory,
     /// Whom tunnels let in.
@@ -54,11 +54,15 @@ impl App {
         config.metrics.counts().ready.set(1);
         let memory = Memory::new(config.memory);
         config.metrics.show_memory(memory.clone());
+        let bounds = Bounds {
+            calls: config.calls,
+            per_address: config.per_address,
+        };
         Self {
             registry: Registry::new(config.tunnels, config.tunnels_of_one)
                 .within(config.domain.clone()),
             wrong_tokens: TokenAttempts::new(config.wrong_tokens),
-            calling: Crowd::new(config.per_address),
+            calls: CallLimiter::new(bounds, memory.clone()),
             memory,
             gate: Gate::new(),
             log: Arc::new(LogLimits::new()),
@@ -122,7 +126,18 @@ impl App {
         self.config.metrics.counts().shed(why);
         match why {
             Shed::Address => RelayError::TooManyFromAddress,
-            Shed::Connections | Shed::Calls | Shed::Files => RelayError::Overloaded,
+            Shed::Connections | Shed::Calls | Shed::Files | Shed::Memory => RelayError::Overloaded,
+        }
+    }
+
+    /// Says why a call is not admitted, and counts it where that is for the relay's sake.
+    pub(crate) fn full(&self, full: Full) -> RelayError {
+        match full {
+            Full::Relay => self.shed(Shed::Calls),
+            Full::Address => self.shed(Shed::Address),
+            Full::Memory => self.shed(Shed::Memory),
+            Full::Tunnel => CallError::TooManyCalls.into(),
+            Full::TunnelBytes => CallError::TooManyBytes.into(),
         }
     }
 

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::SystemTime;
 
 use ggrok_protocol::bench::Operation;
-use ggrok_protocol::{Dialect, Limits, open};
+use ggrok_protocol::{Dialect, Limits, Memory, open};
 use http::{HeaderMap, Uri};
 
 use crate::forwarded::Forwarded;
@@ -90,6 +90,8 @@ fn tunnel(place: Place) -> Tunnel {
         peer: None,
         since: SystemTime::now(),
         seen: Seen::now(),
+        most_calls: 1,
+        account: Memory::new(usize::MAX).account(),
         door: None,
     };
     Tunnel::new(line, registered)

@@ -1,6 +1,10 @@
 //! A request, called through the tunnel of its place.
 
+use std::future::poll_fn;
 use std::net::IpAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
 
 use axum::body::Body;
 use axum::response::Response;
@@ -12,16 +16,16 @@ use http::{Request, Version, request};
 use tracing::Instrument;
 
 use crate::app::App;
-use crate::attempts::counted;
 use crate::error::RelayError;
 use crate::forwarded::{self, Forwarded};
 use crate::gate::{self, LOGIN_HEADER, Pass};
+use crate::limits::calls::{Caller, Entry, Permit};
 use crate::meter::Meter;
-use crate::metrics::Shed;
 use crate::peer::Peer;
 use crate::place::Place;
 use crate::request_id::RequestId;
 use crate::upload::Upload;
+use crate::visitor_body::VisitorBody;
 use crate::{Config, Tunnel};
 use crate::{max_forwards, response, upgrade};
 
@@ -43,7 +47,7 @@ pub(crate) fn answer(
     place: &Place,
     peer: Option<Peer>,
     mut request: Request<Body>,
-) -> impl Future<Output = Response> {
+) -> impl Future<Output = http::Response<VisitorBody>> {
     let accept = request.headers().get(ACCEPT).cloned();
     let id = RequestId::of(request.headers());
     let (method, path) = (request.method(), request.uri().path());
@@ -52,8 +56,13 @@ pub(crate) fn answer(
     let visitor = forwarded::visitor(request.headers(), peer.as_ref(), app.config.trusted_hops);
     let who = Who { peer, visitor };
     let answering = async move {
-        let called = match admit(app, place, &who, &mut meter) {
-            Ok(()) => call(app, place, &who, id, &mut meter, &mut request).await,
+        let called = match enter(app, place, &who).await {
+            Ok(permit) => {
+                let entry = Arc::clone(permit.entry());
+                meter.keep(permit);
+                let calling = call(app, place, &who, id, &mut meter, &mut request);
+                unless_evicted(&entry, calling).await
+            }
             Err(error) => Err(error),
         };
         let answer = match called {
@@ -74,18 +83,30 @@ pub(crate) fn answer(
     Box::pin(answering).instrument(span)
 }
 
-/// Turns a call away, before it costs anything, where there is no room for it.
-fn admit(app: &App, place: &Place, who: &Who, meter: &mut Meter) -> Result<(), RelayError> {
-    if meter.in_flight() > app.config.calls {
-        return Err(app.shed(Shed::Calls));
-    }
-    // The API is for programs of owners, which may well call much from one machine.
-    let Place::Host(_) = place else {
-        return Ok(());
+/// Takes a place for a call, before anything else is done, or turns it away.
+async fn enter(app: &App, place: &Place, who: &Who) -> Result<Permit, RelayError> {
+    let caller = match place {
+        Place::Host(_) => Caller::Visitor(who.visitor),
+        // The API is for programs of owners, which may well call much from one machine.
+        Place::Mirror(..) => Caller::Owner(who.visitor),
     };
-    let guest = app.calling.enter(counted(who.visitor));
-    meter.keep(guest.ok_or_else(|| app.shed(Shed::Address))?);
-    Ok(())
+    let admitted = app.calls.enter(caller).await;
+    admitted.map_err(|full| app.full(full))
+}
+
+/// Waits for a response, unless the call has to give way to another.
+async fn unless_evicted(
+    entry: &Entry,
+    calling: impl Future<Output = Result<Response, RelayError>>,
+) -> Result<Response, RelayError> {
+    let mut calling = pin!(calling);
+    poll_fn(|cx| {
+        if entry.poll_evicted(cx).is_ready() {
+            return Poll::Ready(Err(RelayError::Overloaded));
+        }
+        calling.as_mut().poll(cx)
+    })
+    .await
 }
 
 /// Calls through the tunnel of the place, and takes the request apart for that, unless it is refused before.
@@ -104,6 +125,10 @@ async fn call(
     let tunnel = app.registry.tunnel_by(place, app.settled).await;
     let tunnel = tunnel.map_err(|why| RelayError::missing(place, why))?;
     let pass = let_in(app, place, &tunnel, who.visitor, request).await?;
+    if let Some(permit) = meter.permit() {
+        let joined = permit.join(|| tunnel.capacity()).await;
+        joined.map_err(|full| app.full(full))?;
+    }
     let head = head(request, who.peer.as_ref(), id, &app.config);
     let head = addressed(place, head);
     let request = std::mem::take(request);
@@ -136,14 +161,18 @@ fn send(
     request: Request<Body>,
     pass: Option<Pass>,
 ) -> impl Future<Output = Result<Response, RelayError>> {
+    let entry = meter.entry().map(Arc::clone);
+    let account = entry
+        .as_ref()
+        .map_or_else(|| tunnel.account().clone(), |entry| entry.account().clone());
     if head.headers.contains_key(UPGRADE) {
         let peer = who.peer.clone();
-        let upgraded = upgrade::call(app, tunnel, peer, meter, head, request, pass);
+        let upgraded = upgrade::call(app, tunnel, peer, meter, head, request, account, pass);
         return Either::Left(Box::pin(upgraded));
     }
     let received = app.config.metrics.counts().received.clone();
-    let (body, slow) = Upload::new(request.into_body(), received, app.config.body_pace);
-    let sent = tunnel.send(head, body, || meter.taken());
+    let (body, slow) = Upload::new(request.into_body(), received, entry, app.config.body_pace);
+    let sent = tunnel.send(head, body, account, || meter.taken());
     Either::Right(sent.map(move |sent| match sent {
         Ok(response) => Ok(response.map(|body| gate::passing(Body::new(body), pass))),
         Err(_) if slow.is_noted() => Err(CallError::BodyStalled.into()),

@@ -49,7 +49,6 @@ pub mod bench;
 mod call;
 mod claim;
 mod config;
-mod crowd;
 mod door;
 mod error;
 mod event;
@@ -91,6 +90,7 @@ mod upgrade;
 mod upload;
 mod via;
 mod visitor;
+mod visitor_body;
 
 pub use access::{Access, Authenticate, Denied, take_token};
 pub use config::Config;

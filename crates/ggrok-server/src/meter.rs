@@ -1,22 +1,18 @@
 //! The measures of one call, from its request's head to the end of its response's body.
 
-use std::error::Error;
-use std::iter::successors;
-use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::sync::Arc;
 
-use axum::body::{Body, HttpBody};
 use axum::response::Response;
 use bytes::{Buf, Bytes};
-use ggrok_protocol::{BodyError, BodyLength, Broken};
+use ggrok_protocol::Broken;
 use http::StatusCode;
-use http_body::{Frame, SizeHint};
+use http_body::Frame;
 use tokio::time::Instant;
-use tracing::Span;
 
-use crate::crowd::Guest;
 use crate::error::RelayError;
+use crate::limits::calls::{Entry, Permit};
 use crate::metrics::{During, Hop, Metrics};
+use crate::visitor_body::VisitorBody;
 
 /// Measures one call. Dropping it is the call's end.
 pub(crate) struct Meter {
@@ -25,8 +21,9 @@ pub(crate) struct Meter {
     /// Whether it is known what became of the call.
     has_outcome: bool,
     /// Whether that is the app's answer.
-    is_apps: bool,
-    guest: Option<Guest>,
+    pub(crate) is_apps: bool,
+    /// The call's place, while it is one of the app's.
+    permit: Option<Permit>,
     _in_flight: During,
 }
 
@@ -38,25 +35,24 @@ impl Meter {
             start: Instant::now(),
             has_outcome: false,
             is_apps: false,
-            guest: None,
+            permit: None,
             _in_flight: metrics.during(|counts| &counts.calls_in_flight),
         }
     }
 
-    /// How many calls are under way, with this one.
-    pub(crate) fn in_flight(&self) -> usize {
-        let calls = self.metrics.counts().calls_in_flight.get();
-        usize::try_from(calls).unwrap_or(0)
+    /// Keeps the call's place until all of the response has been sent.
+    pub(crate) fn keep(&mut self, permit: Permit) {
+        self.permit = Some(permit);
     }
 
-    /// Keeps the place that the visitor's address has, until the call's end.
-    pub(crate) fn keep(&mut self, guest: Guest) {
-        self.guest = Some(guest);
+    /// The call's place.
+    pub(crate) const fn permit(&self) -> Option<&Permit> {
+        self.permit.as_ref()
     }
 
-    /// Gives that place away: what the call becomes outlives it.
-    pub(crate) fn give_guest(&mut self) -> Option<Guest> {
-        self.guest.take()
+    /// Hands over the call's place, to what the call becomes and outlives it.
+    pub(crate) fn take_permit(&mut self) -> Option<Permit> {
+        self.permit.take()
     }
 
     /// Notes that the tunnel took the request.
@@ -72,32 +68,39 @@ impl Meter {
         self.reached(Hop::Head);
     }
 
-    /// Notes that the relay gives an answer of its own.
+    /// Notes that the relay gives an answer of its own, which is small and takes no call's place.
     pub(crate) fn failed(&mut self, error: &RelayError) {
         self.has_outcome = true;
+        self.permit = None;
         let (status, code) = error.status_and_code();
         self.metrics.counts().failed(code, status);
     }
 
-    /// Goes along with a response until its body is at its end. An upgraded connection is no longer a
+    /// Goes along with a response until all of it has been sent. An upgraded connection is no longer a
     /// call.
-    pub(crate) fn follow(self, response: Response) -> Response {
+    pub(crate) fn follow(self, response: Response) -> http::Response<VisitorBody> {
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            return response;
+            return response.map(VisitorBody::from);
         }
-        let announced = response.body().size_hint().exact();
-        response.map(|body| {
-            Body::new(Metered {
-                body,
-                length: BodyLength {
-                    bytes: 0,
-                    announced,
-                },
-                is_over: !self.is_apps,
-                call: Span::current(),
-                meter: self,
-            })
-        })
+        response.map(|body| VisitorBody::metered(body, self))
+    }
+
+    /// What the limiter knows of the call.
+    pub(crate) fn entry(&self) -> Option<&Arc<Entry>> {
+        self.permit().map(Permit::entry)
+    }
+
+    /// Notes that bytes go to the visitor.
+    pub(crate) fn sends(&self, bytes: u64) {
+        self.metrics.counts().sent.inc_by(bytes);
+        if let Some(entry) = self.entry() {
+            entry.moved();
+        }
+    }
+
+    /// Counts a response that ended before its end.
+    pub(crate) fn broke(&self, why: Broken) {
+        self.metrics.counts().broke(why);
     }
 
     fn reached(&self, hop: Hop) {
@@ -112,77 +115,6 @@ impl Drop for Meter {
             self.metrics.counts().left();
         }
         self.reached(Hop::Whole);
-    }
-}
-
-/// A response's body that is counted as it goes.
-struct Metered {
-    body: Body,
-    length: BodyLength,
-    /// Whether its end, or why it has none, is known or does not matter.
-    is_over: bool,
-    /// What the log says with it.
-    call: Span,
-    meter: Meter,
-}
-
-impl Metered {
-    /// Notes that the body ended before its end.
-    fn broke(&mut self, why: Broken) {
-        self.is_over = true;
-        self.meter.metrics.counts().broke(why);
-        let (code, text) = (why.code(), why.after(self.length));
-        self.call
-            .in_scope(|| tracing::debug!(code, bytes = self.length.bytes, "a response: {text}"));
-    }
-}
-
-impl Drop for Metered {
-    fn drop(&mut self) {
-        if !self.is_over && !self.body.is_end_stream() {
-            self.broke(Broken::VisitorLeft);
-        }
-    }
-}
-
-/// Who ended a body before its end, as far as its error tells. A link that is over ends it too.
-fn broken(error: &axum::Error) -> Option<Broken> {
-    let first: &(dyn Error + 'static) = error;
-    let mut errors = successors(Some(first), |&error| error.source());
-    errors.find_map(|error| error.downcast_ref().copied().map(BodyError::into))
-}
-
-impl HttpBody for Metered {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        let frame = Pin::new(&mut self.body).poll_frame(cx);
-        match &frame {
-            Poll::Ready(Some(Ok(frame))) => {
-                let bytes = length(frame);
-                self.length.bytes += bytes;
-                self.meter.metrics.counts().sent.inc_by(bytes);
-            }
-            Poll::Ready(Some(Err(error))) if !self.is_over => match broken(error) {
-                Some(why) => self.broke(why),
-                None => self.is_over = true,
-            },
-            Poll::Ready(None) => self.is_over = true,
-            _ => {}
-        }
-        frame
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }
 

@@ -70,15 +70,18 @@ pub(crate) enum Shed {
     Address,
     /// As many calls are under way as may be.
     Calls,
+    /// Memory is short.
+    Memory,
     /// The system had no file left for a connection.
     Files,
 }
 
 impl Shed {
-    const ALL: [(Self, &'static str); 4] = [
+    const ALL: [(Self, &'static str); 5] = [
         (Self::Connections, "connections"),
         (Self::Address, "address"),
         (Self::Calls, "calls"),
+        (Self::Memory, "memory"),
         (Self::Files, "files"),
     ];
 }

@@ -23,6 +23,7 @@ use crate::metrics::Desk;
 use crate::place::Place;
 use crate::registry::Missing;
 use crate::visitor::{self, peer};
+use crate::visitor_body::VisitorBody;
 use crate::{Owner, Tunnel, call, register};
 
 /// The routes of the API, and of the mirrors' registration.
@@ -159,7 +160,10 @@ async fn reach(State(app): State<Arc<App>>, mut request: Request) -> Response {
     let is_head = request.method() == Method::HEAD;
     let peer = peer(request.extensions());
     let response = match admit(&app, &mut request).await {
-        Ok(place) => call::answer(&app, &place, peer, request).await,
+        Ok(place) => {
+            let answer = call::answer(&app, &place, peer, request).await;
+            answer.map(VisitorBody::into_plain)
+        }
         Err(error) => app.refuse(Desk::Api, &error, request.headers().get(ACCEPT)),
     };
     if is_head {

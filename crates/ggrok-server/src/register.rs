@@ -8,9 +8,10 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use futures_util::TryStreamExt;
 use ggrok_protocol::{
-    ADDRESS_HEADER, Ending, MIRROR_PATH, OnWake, REGISTER_PATH, RULES_HEADER, Rules, Session,
-    Transport, open,
+    ADDRESS_HEADER, CALLS_HEADER, Ending, MIRROR_PATH, OnWake, REGISTER_PATH, RULES_HEADER, Rules,
+    Session, Transport, open,
 };
+use http::HeaderMap;
 use http::header::{ACCEPT, HeaderValue, ORIGIN};
 use http::request::Parts;
 use tokio::time::timeout;
@@ -68,6 +69,13 @@ async fn answer(
         })
 }
 
+/// Calls that the client says it takes at a time; as many as you like where it says nothing.
+fn most_calls(fields: &HeaderMap) -> usize {
+    let told = fields.get(CALLS_HEADER).and_then(|told| told.to_str().ok());
+    let told = told.and_then(|told| told.parse().ok());
+    told.unwrap_or(usize::MAX).max(1)
+}
+
 /// Registers a client that may have what it asks for, before its handshake is answered where nobody
 /// has that: then a refusal is an HTTP answer, and whoever the client tells of its address finds it
 /// there. Where somebody has it, only a client whose handshake is complete takes it over.
@@ -99,6 +107,8 @@ async fn admit(
         peer: peer(&head.extensions).map(|peer| peer.address()),
         since: SystemTime::now(),
         seen: Seen::now(),
+        most_calls: app.config.limits.calls.min(most_calls(&head.headers)),
+        account: app.memory.account(),
         door: rules.map(|rules| Arc::new(Door::new(rules))),
     };
     app.registry.check(&registered.places, &registered.grant)?;
@@ -272,7 +282,7 @@ mod tests {
     use bytes::Bytes;
     use futures_util::future::poll_immediate;
     use futures_util::{Sink, Stream};
-    use ggrok_protocol::{CallError, Dialect, Limits, Message, TransportError, open};
+    use ggrok_protocol::{CallError, Dialect, Limits, Memory, Message, TransportError, open};
     use http::Request;
     use http_body_util::Empty;
     use tokio::time::Instant;
@@ -337,6 +347,8 @@ mod tests {
             peer: None,
             since: SystemTime::now(),
             seen: Seen::now(),
+            most_calls: 1,
+            account: Memory::new(usize::MAX).account(),
             door: None,
         };
         let tunnel = Tunnel::new(line, registered);

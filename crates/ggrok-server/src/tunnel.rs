@@ -7,13 +7,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use ggrok_protocol::{CallError, Dialect, Ending, TunnelBody, remove_hop_by_hop};
+use ggrok_protocol::{Account, CallError, Dialect, Ending, TunnelBody, remove_hop_by_hop};
 use http::uri::PathAndQuery;
 use http::{Extensions, Request, Response, Uri, request};
 use http_body::Body;
 
 use crate::gate::Door;
 use crate::host::Host;
+use crate::limits::calls::Capacity;
 use crate::place::Place;
 use crate::seen::Seen;
 use crate::{Grant, MirrorName, Owner};
@@ -39,6 +40,10 @@ pub(crate) struct Registered {
     pub(crate) peer: Option<IpAddr>,
     pub(crate) since: SystemTime,
     pub(crate) seen: Seen,
+    /// Calls at a time.
+    pub(crate) most_calls: usize,
+    /// Where memory is reserved for calls of the app that embeds the relay.
+    pub(crate) account: Account,
     /// What its visitors have to meet; nothing lets in everybody.
     pub(crate) door: Option<Arc<Door>>,
 }
@@ -126,7 +131,23 @@ impl Tunnel {
         let path = head.uri.path_and_query().cloned();
         head.uri = Uri::from(path.unwrap_or(PathAndQuery::from_static("/")));
         remove_hop_by_hop(&mut head.headers);
-        self.send(head, body, || {}).await
+        self.send(head, body, self.account().clone(), || {}).await
+    }
+
+    pub(crate) fn account(&self) -> &Account {
+        &self.0.registered.account
+    }
+
+    /// What there is for calls, and is left.
+    pub(crate) fn capacity(&self) -> Capacity {
+        let (bytes, free_bytes) = self.0.line.held();
+        Capacity {
+            // Its address tells it from others for as long as any call refers to it.
+            tunnel: Arc::as_ptr(&self.0).addr() as u64,
+            calls: self.0.registered.most_calls,
+            bytes,
+            free_bytes,
+        }
     }
 
     /// Sends a request that is ready to go: in origin form, without hop-by-hop fields. Says when it is
@@ -135,6 +156,7 @@ impl Tunnel {
         &self,
         head: request::Parts,
         body: B,
+        account: Account,
         taken: impl FnOnce() + Send,
     ) -> impl Future<Output = Result<Response<TunnelBody>, CallError>>
     where
@@ -143,7 +165,7 @@ impl Tunnel {
     {
         self.0.calls.fetch_add(1, Ordering::Relaxed);
         let request = Request::from_parts(head, body);
-        self.0.line.call_noting(request, taken)
+        self.0.line.call_noting(request, Some(account), taken)
     }
 
     /// Attaches data to the tunnel, in the place of what it had of the same type.

@@ -1,8 +1,12 @@
 //! A visitor's connection that becomes another protocol's, a WebSocket's above all.
 
+use std::future::{pending, poll_fn};
+use std::sync::Arc;
+use std::task::Poll;
+
 use axum::body::Body;
 use axum::response::Response;
-use ggrok_protocol::{socket_body, splice};
+use ggrok_protocol::{Account, socket_body, splice};
 use http::{Request, StatusCode, request};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
@@ -13,6 +17,7 @@ use crate::Tunnel;
 use crate::app::App;
 use crate::error::RelayError;
 use crate::gate::{Pass, passing};
+use crate::limits::calls::Entry;
 use crate::meter::Meter;
 use crate::metrics::Metrics;
 use crate::peer::Peer;
@@ -27,11 +32,12 @@ pub(crate) async fn call(
     meter: &mut Meter,
     head: request::Parts,
     mut request: Request<Body>,
+    account: Account,
     pass: Option<Pass>,
 ) -> Result<Response, RelayError> {
     let upgraded = hyper::upgrade::on(&mut request);
     let (feed, body) = socket_body();
-    let response = tunnel.send(head, body, || meter.taken()).await?;
+    let response = tunnel.send(head, body, account, || meter.taken()).await?;
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
         feed.end();
         return Ok(response.map(|body| passing(Body::new(body), pass)));
@@ -42,18 +48,17 @@ pub(crate) async fn call(
         seat.activity().upgraded();
         seat.eviction()
     });
-    let room = (peer, meter.give_guest());
+    let permit = meter.take_permit();
+    let entry = permit.as_ref().map(|permit| Arc::clone(permit.entry()));
+    let room = (peer, permit);
     let task = app.upgrades.spawn(async move {
         let _counted = metrics.during(|counts| &counts.upgraded);
         match upgraded.await {
             Ok(visitor) => {
-                let splicing = splice(counted(visitor, &metrics), feed, body);
-                match pass {
-                    Some(pass) => tokio::select! {
-                        () = splicing => {}
-                        () = pass.ended() => {}
-                    },
-                    None => splicing.await,
+                let visitor = counted(visitor, entry.clone(), &metrics);
+                tokio::select! {
+                    () = splice(visitor, feed, body) => {}
+                    () = over(pass, entry.as_deref()) => {}
                 }
             }
             Err(error) => tracing::debug!(%error, "the visitor left before its upgrade"),
@@ -66,13 +71,41 @@ pub(crate) async fn call(
     Ok(Response::from_parts(head, Body::empty()))
 }
 
+/// Waits until the connection has to end: the visitor's pass has ended, or another call needs its place.
+async fn over(pass: Option<Pass>, entry: Option<&Entry>) {
+    let ended = async {
+        match pass {
+            Some(pass) => pass.ended().await,
+            None => pending().await,
+        }
+    };
+    let evicted = poll_fn(|cx| match entry {
+        Some(entry) => entry.poll_evicted(cx),
+        None => Poll::Pending,
+    });
+    tokio::select! {
+        () = ended => {}
+        () = evicted => {}
+    }
+}
+
 /// A visitor's connection whose bytes are counted.
-fn counted(visitor: Upgraded, metrics: &Metrics) -> impl AsyncRead + AsyncWrite + Unpin + use<> {
+fn counted(
+    visitor: Upgraded,
+    entry: Option<Arc<Entry>>,
+    metrics: &Metrics,
+) -> impl AsyncRead + AsyncWrite + Unpin + use<> {
     let length = |bytes: &[u8]| u64::try_from(bytes.len()).unwrap_or(u64::MAX);
     let received = metrics.counts().received.clone();
     let sent = metrics.counts().sent.clone();
+    let moved = move || entry.as_ref().map_or((), |entry| entry.moved());
+    let also = moved.clone();
     let reading = InspectReader::new(TokioIo::new(visitor), move |bytes| {
         received.inc_by(length(bytes));
+        moved();
     });
-    InspectWriter::new(reading, move |bytes| sent.inc_by(length(bytes)))
+    InspectWriter::new(reading, move |bytes| {
+        sent.inc_by(length(bytes));
+        also();
+    })
 }

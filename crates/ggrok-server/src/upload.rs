@@ -12,6 +12,7 @@ use http_body::{Frame, SizeHint};
 use prometheus::IntCounter;
 
 use crate::forwarded::remove_claims_from_trailers;
+use crate::limits::calls::Entry;
 use crate::meter::length;
 use crate::pace::Pace;
 
@@ -19,6 +20,8 @@ use crate::pace::Pace;
 pub(crate) struct Upload {
     body: Body,
     received: IntCounter,
+    /// What the limiter knows of the call.
+    entry: Option<Arc<Entry>>,
     /// Where the body told its length. One of unknown length may be a stream, in which long pauses are
     /// nobody's fault.
     pace: Option<(Pace, Slow)>,
@@ -43,12 +46,18 @@ impl Slow {
 
 impl Upload {
     /// Counts the bytes of a body, which must come at this pace.
-    pub(crate) fn new(body: Body, received: IntCounter, pace: Duration) -> (Self, Slow) {
+    pub(crate) fn new(
+        body: Body,
+        received: IntCounter,
+        entry: Option<Arc<Entry>>,
+        pace: Duration,
+    ) -> (Self, Slow) {
         let has_length = body.size_hint().exact().is_some_and(|length| length > 0);
         let slow = Slow(has_length.then(Arc::default));
         let upload = Self {
             body,
             received,
+            entry,
             pace: has_length.then(|| (Pace::new(pace), slow.clone())),
         };
         (upload, slow)
@@ -69,6 +78,10 @@ impl HttpBody for Upload {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let this = &mut *self;
+        if this.entry.as_ref().is_some_and(|entry| entry.is_evicted()) {
+            // Another call needs its place now.
+            return Poll::Ready(Some(Err(axum::Error::new(TooSlow))));
+        }
         let mut frame = Pin::new(&mut this.body).poll_frame(cx);
         if let Poll::Ready(Some(Ok(frame))) = &mut frame
             && let Some(trailers) = frame.trailers_mut()
@@ -80,6 +93,12 @@ impl HttpBody for Upload {
             _ => 0,
         };
         this.received.inc_by(came);
+        if let Some(entry) = &this.entry {
+            entry.waits_for_request(frame.is_pending());
+            if came > 0 {
+                entry.moved();
+            }
+        }
         let Some((pace, slow)) = &mut this.pace else {
             return frame;
         };

@@ -15,10 +15,9 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
-use axum::response::Response;
 use bytes::Bytes;
 use http::header::ACCEPT;
-use http::{Extensions, Request};
+use http::{Extensions, Request, Response};
 use hyper::body::Incoming;
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
@@ -32,6 +31,7 @@ use crate::host::Host;
 use crate::metrics::Desk;
 use crate::peer::Peer;
 use crate::place::Place;
+use crate::visitor_body::VisitorBody;
 use crate::{call, pages, stream};
 
 /// Who sent a request, and for whom: what the rest of the relay knows of its origin.
@@ -88,19 +88,20 @@ async fn answer(
     mut pages: Router,
     peer: Peer,
     mut request: Request<Incoming>,
-) -> Response {
+) -> Response<VisitorBody> {
     let host = match admit(&mut request, app.config.head_limit) {
         Ok(host) => host,
         Err(error) => {
             tracing::debug!(%peer, %error, "refused a request");
-            return app.refuse(Desk::Request, &error, request.headers().get(ACCEPT));
+            let refused = app.refuse(Desk::Request, &error, request.headers().get(ACCEPT));
+            return refused.map(VisitorBody::from);
         }
     };
     if pages::is_page(request.uri().path()) {
         let visit = Visit { host, peer };
         request.extensions_mut().insert(visit);
         let Ok(response) = pages.call(request).await;
-        return response;
+        return response.map(VisitorBody::from);
     }
     // Not through the router: it puts a Content-Length into answers to HEAD.
     let place = Place::Host(host);

@@ -119,7 +119,7 @@ impl Turn {
     {
         let (head, body) = response.into_parts();
         let room = Arc::new(Semaphore::new(self.limits.body));
-        let (body, _held) = collect(body, &self.limits, &room).await?;
+        let (body, _held) = collect(body, &self.limits, &room, None).await?;
         Ok((head.status, self.codec.encode_response(&head, &body)?))
     }
 }

@@ -7,16 +7,16 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use http::{Method, Request, Response};
 use http_body::Body;
-use tokio::sync::{Mutex, OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Mutex, OwnedMutexGuard, Semaphore};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::codec::Codec;
-use super::collect::{Held, collect, take};
+use super::collect::{Budget, Held, collect};
 use crate::headers::requested_upgrade;
 use crate::pulse::{Beat, Pulse};
 use crate::wire::{self, Messages, Outbox};
-use crate::{CallError, Ending, Limits, Message, SessionError, Transport, TransportError};
+use crate::{Account, CallError, Ending, Limits, Message, SessionError, Transport, TransportError};
 use crate::{EncodeError, TunnelBody};
 
 /// Makes the relay's end: where calls go in, and the session that carries them.
@@ -50,7 +50,7 @@ pub(crate) struct Line {
     exchanges: mpsc::Sender<Exchange>,
     closing: watch::Sender<Option<Ending>>,
     live: Arc<Semaphore>,
-    held: Held,
+    held: Budget,
     limits: Limits,
 }
 
@@ -62,7 +62,7 @@ struct Exchange {
     answer: oneshot::Sender<Answer>,
     _turn: OwnedMutexGuard<()>,
     /// The request's bytes, given back with the answer.
-    _held: OwnedSemaphorePermit,
+    _held: Held,
 }
 
 /// What became of an exchange.
@@ -72,6 +72,7 @@ impl Line {
     pub(crate) async fn call<B>(
         &self,
         request: Request<B>,
+        account: Option<Account>,
         taken: impl FnOnce() + Send,
     ) -> Result<Response<TunnelBody>, CallError>
     where
@@ -82,7 +83,7 @@ impl Line {
         if requested_upgrade(&head).is_some() {
             return Err(EncodeError::Upgrade.into());
         }
-        let (body, held) = collect(body, &self.limits, &self.held).await?;
+        let (body, held) = collect(body, &self.limits, &self.held, account.as_ref()).await?;
         // Not before: whoever is slow to send takes nobody's place.
         let _live = self
             .live
@@ -113,14 +114,24 @@ impl Line {
         let response = timeout_at(deadline, exchange)
             .await
             .map_err(|_| CallError::TimedOut)??;
-        self.hold(response)
+        self.hold(response, account.as_ref())
     }
 
     /// Counts a response against the tunnel's bytes. Where visitors are slow to take theirs and
     /// there is no room, it is refused: to wait for them would hold everybody up.
-    fn hold(&self, response: Response<Bytes>) -> Result<Response<TunnelBody>, CallError> {
-        let held = take(&self.held, response.body().len())?;
+    fn hold(
+        &self,
+        response: Response<Bytes>,
+        account: Option<&Account>,
+    ) -> Result<Response<TunnelBody>, CallError> {
+        let held = Held::take(&self.held, account, response.body().len())?;
         Ok(response.map(|body| TunnelBody::whole(body, Some(held))))
+    }
+
+    /// Bytes that may be held for calls, and that are left of them.
+    pub(crate) fn held(&self) -> (usize, usize) {
+        let bytes = self.limits.held_bytes() as usize;
+        (bytes, self.held.available_permits())
     }
 
     pub(crate) fn close(&self, why: Ending) {

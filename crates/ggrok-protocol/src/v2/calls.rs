@@ -7,7 +7,7 @@ use tokio::sync::Notify;
 
 use super::call::{Call, CallId, Over};
 use super::window::{Budget, INITIAL, Window};
-use crate::{CallError, Limits};
+use crate::{Account, CallError, Limits};
 
 /// The live calls of one tunnel.
 #[derive(Debug)]
@@ -62,11 +62,12 @@ impl Calls {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Opens a call of ours. `waits` says that its body starts without credit. `announce` puts its
-    /// head on its way before another call can get a number: the peer takes them in order alone.
+    /// Opens a call of ours. `waits` says that its body starts without credit. The window is reserved in `account`.
+    /// `announce` puts its head on its way before another call can get a number: the peer takes them in order alone.
     pub(crate) fn open<T>(
         &self,
         waits: bool,
+        account: Option<&Account>,
         announce: impl FnOnce(&Call) -> T,
     ) -> Result<(Arc<Call>, T), CallError> {
         let mut table = self.table();
@@ -79,8 +80,8 @@ impl Calls {
         if table.live.len() >= self.limits.calls {
             return Err(CallError::TooManyCalls);
         }
-        let window =
-            Window::open(&self.budget, self.limits.window).ok_or(CallError::TooManyBytes)?;
+        let window = Window::open(&self.budget, account, self.limits.window);
+        let window = window.ok_or(CallError::TooManyBytes)?;
         // After four billion calls a tunnel has to start anew.
         table.last = table.last.next().ok_or(CallError::Closed)?;
         let credit = if waits { 0 } else { INITIAL };
@@ -105,10 +106,15 @@ impl Calls {
         if table.live.len() >= self.limits.calls {
             return Err(NotTaken::Full);
         }
-        let window = Window::open(&self.budget, self.limits.window).ok_or(NotTaken::Full)?;
+        let window = Window::open(&self.budget, None, self.limits.window).ok_or(NotTaken::Full)?;
         let call = Arc::new(Call::new(id, window, INITIAL));
         table.live.insert(id, Arc::clone(&call));
         Ok(call)
+    }
+
+    /// Bytes that windows may still promise.
+    pub(crate) fn free_bytes(&self) -> usize {
+        self.budget.free()
     }
 
     pub(crate) fn find(&self, id: CallId) -> Option<Arc<Call>> {

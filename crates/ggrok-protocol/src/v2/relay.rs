@@ -22,7 +22,7 @@ use super::session::{Session, Shared};
 use crate::error::ResetCode;
 use crate::headers::{remove_hop_by_hop, requested_upgrade};
 use crate::within::within;
-use crate::{CallError, DecodeError, Ending, Limits, TunnelBody};
+use crate::{Account, CallError, DecodeError, Ending, Limits, TunnelBody};
 
 /// Makes the relay's end: where calls go in, and the session that carries them.
 pub(crate) fn open(limits: Limits) -> (Line, Session) {
@@ -81,6 +81,7 @@ impl Line {
     pub(crate) fn call<B>(
         &self,
         request: Request<B>,
+        account: Option<Account>,
         taken: impl FnOnce() + Send,
     ) -> impl Future<Output = Result<Response<TunnelBody>, CallError>>
     where
@@ -91,7 +92,8 @@ impl Line {
         let mut rest = Rest::of(body);
         let (envelope, asks) = envelope(head, !rest.has_ended());
         async move {
-            let (call, is_whole) = self.begin(envelope, asks.expect, &mut rest).await?;
+            let began = self.begin(envelope, asks.expect, account, &mut rest);
+            let (call, is_whole) = began.await?;
             taken();
             let mut live = Live {
                 call,
@@ -117,6 +119,7 @@ impl Line {
         &self,
         envelope: Bytes,
         waits: bool,
+        account: Option<Account>,
         rest: &mut Rest<B>,
     ) -> Result<(Arc<Call>, bool), CallError>
     where
@@ -131,7 +134,7 @@ impl Line {
         }
         let place = self.shared.outbox.place().await.map_err(Unsent::from)?;
         let announce = |call: &Call| rest.head(call, envelope, place);
-        let opened = self.shared.calls.open(waits, announce);
+        let opened = self.shared.calls.open(waits, account.as_ref(), announce);
         if matches!(opened, Err(CallError::Closed)) {
             // Where that is new to the session there are no numbers left, and the client has to come anew.
             self.close(Ending::GoingAway);
@@ -173,6 +176,12 @@ impl Line {
         let outbox = self.shared.outbox.clone();
         let body = Incoming::new(call, outbox, response.headers(), None, live);
         Ok(response.map(|()| TunnelBody::response(body)))
+    }
+
+    /// Bytes that may be held for calls, and that are left of them.
+    pub(crate) fn held(&self) -> (usize, usize) {
+        let shared = &self.shared;
+        (shared.limits.held, shared.calls.free_bytes())
     }
 
     pub(crate) fn close(&self, why: Ending) {
@@ -295,7 +304,7 @@ mod tests {
         let (line, session) = open(Limits::default());
         line.shared.calls.use_up_numbers();
         let request = Request::get("/").body(Empty::<Bytes>::new()).unwrap();
-        let refused = line.call(request, || {}).await;
+        let refused = line.call(request, None, || {}).await;
         assert!(matches!(refused, Err(CallError::Closed)));
         assert_eq!(*session.closing.borrow(), Some(Ending::GoingAway));
     }

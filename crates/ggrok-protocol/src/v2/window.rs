@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::{Account, Reservation};
+
 /// Credit that every body starts with, in bytes, on both sides and without a word.
 pub(crate) const INITIAL: u32 = 64 << 10;
 
@@ -14,10 +16,10 @@ const SLOW: Duration = Duration::from_secs(2);
 
 /// Bytes that a tunnel's receivers may promise together.
 #[derive(Clone, Debug)]
-pub(crate) struct Budget(Arc<Account>);
+pub(crate) struct Budget(Arc<Promised>);
 
 #[derive(Debug)]
-struct Account {
+struct Promised {
     left: AtomicUsize,
     /// What windows leave when they grow, or a few large ones would keep new calls out.
     reserve: usize,
@@ -28,7 +30,7 @@ impl Budget {
     pub(crate) fn new(bytes: usize, calls: usize) -> Self {
         let reserve = calls.saturating_mul(INITIAL as usize).min(bytes / 2);
         let left = AtomicUsize::new(bytes);
-        Self(Arc::new(Account { left, reserve }))
+        Self(Arc::new(Promised { left, reserve }))
     }
 
     /// Takes bytes where it leaves so many.
@@ -47,9 +49,14 @@ impl Budget {
         self.0.left.fetch_add(bytes as usize, Ordering::Relaxed);
     }
 
+    /// Bytes that are left.
+    pub(crate) fn free(&self) -> usize {
+        self.0.left.load(Ordering::Relaxed)
+    }
+
     /// Whether new calls took of the reserve.
     fn is_short(&self) -> bool {
-        self.0.left.load(Ordering::Relaxed) < self.0.reserve
+        self.free() < self.0.reserve
     }
 }
 
@@ -66,6 +73,8 @@ pub(crate) struct Window {
     /// When the last credit was granted, or the first byte was read.
     granted: Option<Instant>,
     budget: Budget,
+    /// The same bytes, in the account of who asked for the body.
+    reserved: Option<Reservation>,
 }
 
 /// The peer sent more than it may.
@@ -73,8 +82,13 @@ pub(crate) struct Window {
 pub(crate) struct Overflow;
 
 impl Window {
-    /// Opens a window of the initial size; nothing where the tunnel has promised all it may.
-    pub(crate) fn open(budget: &Budget, largest: usize) -> Option<Self> {
+    /// Opens a window of the initial size; nothing where the tunnel has promised all it may, or the account's
+    /// memory is spent.
+    pub(crate) fn open(budget: &Budget, account: Option<&Account>, largest: usize) -> Option<Self> {
+        let reserved = match account {
+            Some(account) => Some(account.try_reserve(INITIAL as usize)?),
+            None => None,
+        };
         budget.take(INITIAL, 0).then(|| Self {
             open: INITIAL,
             size: INITIAL,
@@ -82,6 +96,7 @@ impl Window {
             read: 0,
             granted: None,
             budget: budget.clone(),
+            reserved,
         })
     }
 
@@ -113,19 +128,35 @@ impl Window {
     /// Grows the window of a fast reader while the budget allows, and shrinks it again where new calls
     /// need room. Returns the credit for what was read.
     fn resized(&mut self, read: u32, is_slow: bool) -> u32 {
-        if self.budget.is_short() {
+        if self.budget.is_short() || self.is_memory_short() {
             let kept_back = read.min(self.size - INITIAL);
             self.size -= kept_back;
+            if let Some(reserved) = &mut self.reserved {
+                reserved.shrink(kept_back as usize);
+            }
             self.budget.give_back(kept_back);
             return read - kept_back;
         }
         let may_grow = !is_slow && self.size <= self.largest / 2;
-        if !(may_grow && self.budget.take(self.size, self.budget.0.reserve)) {
+        let grown = self.size;
+        if !(may_grow && self.budget.take(grown, self.budget.0.reserve)) {
             return read;
         }
-        let grown = self.size;
+        if let Some(reserved) = &mut self.reserved
+            && !reserved.try_grow(grown as usize)
+        {
+            self.budget.give_back(grown);
+            return read;
+        }
         self.size *= 2;
         read + grown
+    }
+}
+
+impl Window {
+    fn is_memory_short(&self) -> bool {
+        let reserved = self.reserved.as_ref();
+        reserved.is_some_and(|reserved| reserved.account().memory().is_short())
     }
 }
 
@@ -138,12 +169,13 @@ impl Drop for Window {
 #[cfg(test)]
 mod tests {
     use super::{Budget, INITIAL, Overflow, SLOW, Window};
+    use crate::Memory;
 
     const LARGEST: usize = 1 << 20;
 
     /// A window that was read fast, until it has a size.
     fn grown(budget: &Budget, size: u32) -> Window {
-        let mut window = Window::open(budget, LARGEST).unwrap();
+        let mut window = Window::open(budget, None, LARGEST).unwrap();
         while window.size < size {
             reads_half(&mut window);
         }
@@ -160,7 +192,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn grants_in_halves_and_grows_up_to_its_largest() {
         let budget = Budget::new(4 << 20, 10);
-        let mut window = Window::open(&budget, LARGEST).unwrap();
+        let mut window = Window::open(&budget, None, LARGEST).unwrap();
         assert_eq!(window.read(INITIAL as usize / 2 - 1), None);
         assert_eq!(window.read(1), Some(INITIAL / 2 + INITIAL));
         for _ in 0..20 {
@@ -172,9 +204,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn never_lets_in_more_than_it_granted() {
         let budget = Budget::new(INITIAL as usize, 1);
-        let mut window = Window::open(&budget, LARGEST).unwrap();
+        let mut window = Window::open(&budget, None, LARGEST).unwrap();
         assert!(
-            Window::open(&budget, LARGEST).is_none(),
+            Window::open(&budget, None, LARGEST).is_none(),
             "the budget is spent"
         );
         window.receive(INITIAL as usize).unwrap();
@@ -184,7 +216,7 @@ mod tests {
         assert_eq!(window.receive(INITIAL as usize + 1), Err(Overflow));
         drop(window);
         assert!(
-            Window::open(&budget, LARGEST).is_some(),
+            Window::open(&budget, None, LARGEST).is_some(),
             "its bytes came back"
         );
     }
@@ -197,7 +229,7 @@ mod tests {
         // What is left is the reserve alone.
         reads_half(&mut stopped);
         assert_eq!(stopped.size, 512 << 10);
-        let calls: Vec<_> = std::iter::from_fn(|| Window::open(&budget, LARGEST)).collect();
+        let calls: Vec<_> = std::iter::from_fn(|| Window::open(&budget, None, LARGEST)).collect();
         assert_eq!(calls.len(), 24);
         for window in &mut large {
             assert_eq!(reads_half(window), None);
@@ -208,14 +240,14 @@ mod tests {
             window.read(256 << 10);
             window.receive(window.size as usize).unwrap();
         }
-        let more: Vec<_> = std::iter::from_fn(|| Window::open(&budget, LARGEST)).collect();
+        let more: Vec<_> = std::iter::from_fn(|| Window::open(&budget, None, LARGEST)).collect();
         assert!(more.len() >= 8);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_slow_reader_gets_credit_and_no_larger_window() {
         let budget = Budget::new(4 << 20, 1);
-        let mut window = Window::open(&budget, LARGEST).unwrap();
+        let mut window = Window::open(&budget, None, LARGEST).unwrap();
         for _ in 0..1000 {
             window.receive(1000).unwrap();
             assert_eq!(window.read(1), None);
@@ -223,5 +255,28 @@ mod tests {
             assert_eq!(window.read(999), Some(1000));
         }
         assert_eq!(window.size, INITIAL);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn reserves_what_it_promises_in_the_account_and_shrinks_where_memory_is_short() {
+        let budget = Budget::new(64 << 20, 10);
+        let memory = Memory::new(4 << 20);
+        let account = memory.account();
+        let mut window = Window::open(&budget, Some(&account), LARGEST).unwrap();
+        assert_eq!(account.used(), INITIAL as usize);
+        while window.size < 1 << 20 {
+            reads_half(&mut window);
+        }
+        assert_eq!(account.used(), 1 << 20);
+        let others = memory.account().reserve(5 << 19);
+        while window.size > INITIAL {
+            reads_half(&mut window);
+        }
+        assert_eq!(account.used(), INITIAL as usize);
+        drop((window, others));
+        assert_eq!(memory.used(), 0);
+        let _all = memory.account().reserve(4 << 20);
+        assert!(Window::open(&budget, Some(&account), LARGEST).is_none());
+        assert_eq!(budget.free(), 64 << 20);
     }
 }

@@ -388,6 +388,11 @@ impl Drop for Seat {
 pub(crate) struct Eviction(Arc<Connection>);
 
 impl Eviction {
+    /// Ends the connection.
+    pub(crate) fn evict(&self) {
+        self.0.evict();
+    }
+
     /// Ends the connection by aborting this task, from now on.
     pub(crate) fn aborts(&self, handle: AbortHandle) {
         let mut task = self.0.task();

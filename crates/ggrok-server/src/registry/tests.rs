@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::SystemTime;
 
-use ggrok_protocol::{Dialect, Limits, open};
+use ggrok_protocol::{Dialect, Limits, Memory, open};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -41,6 +41,8 @@ fn insert_for(
             peer: None,
             since: SystemTime::now(),
             seen: Seen::now(),
+            most_calls: 1,
+            account: Memory::new(usize::MAX).account(),
             door: None,
         },
     ))

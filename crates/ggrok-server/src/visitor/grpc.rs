@@ -1,10 +1,9 @@
 //! Answers of ggrok's own, in the form that clients of gRPC read.
 
 use axum::body::Body;
-use axum::response::Response;
 use ggrok_protocol::ERROR_HEADER;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
 
 /// Whether a request is a call of gRPC, and not of its kin for browsers.
 pub(super) fn is_call(headers: &HeaderMap) -> bool {
@@ -19,7 +18,7 @@ const GRPC: &[u8] = b"application/grpc";
 
 /// Turns an answer of ggrok's own into a response of trailers alone. Some clients take the text of
 /// another for a broken message, and their program would not learn that it may try again.
-pub(super) fn response(answer: Response) -> Response {
+pub(super) fn response<B: From<Body>>(answer: Response<B>) -> Response<B> {
     let Some(code) = answer.headers().get(&ERROR_HEADER) else {
         return answer;
     };
@@ -33,7 +32,7 @@ pub(super) fn response(answer: Response) -> Response {
     head.headers.insert(CONTENT_TYPE, grpc);
     head.headers.insert("grpc-status", status.into());
     head.headers.insert("grpc-message", message);
-    Response::from_parts(head, Body::empty())
+    Response::from_parts(head, Body::empty().into())
 }
 
 /// The status of gRPC that stands for one of HTTP, as gRPC itself maps them (in its document

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::{Body, HttpBody};
+use axum::body::HttpBody;
 use ggrok_protocol::{FlushedBody, OnWake};
 use http::header::{CONNECTION, UPGRADE};
 use http::{HeaderValue, Request, StatusCode};
@@ -26,9 +26,11 @@ use super::pause::{Left, Pause, PausingStream};
 use super::{LAST_WORDS, QUIET, answer};
 use crate::Config;
 use crate::app::App;
+use crate::limits::calls::Cut;
 use crate::limits::connections::Seat;
 use crate::peer::Peer;
 use crate::stream::{Departure, Last, VisitorStream};
+use crate::visitor_body::VisitorBody;
 
 /// Serves a visitor's connection until it ends, and lets its last answer arrive.
 pub(super) async fn serve(
@@ -84,7 +86,11 @@ pub(crate) async fn until_end(
         let (stopping, flush) = (stopping.clone(), flush.clone());
         // In a box: hyper keeps the room of this future for as long as it serves, and moves it.
         Box::pin(async move {
+            let seated = peer.clone();
             let mut response = answer(app, pages, peer, request).await;
+            if let (Some(entry), Some(seat)) = (response.body().entry(), seated.seat()) {
+                entry.ends_by(Cut::Connection(seat.eviction()));
+            }
             if stopping.is_cancelled() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
                 let close = HeaderValue::from_static("close");
                 response.headers_mut().insert(CONNECTION, close);
@@ -123,7 +129,7 @@ async fn with_pauses<S, V>(
 ) -> io::Result<()>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    V: HttpService<Incoming, ResBody = FlushedBody<Body>, Error = Infallible> + Unpin,
+    V: HttpService<Incoming, ResBody = FlushedBody<VisitorBody>, Error = Infallible> + Unpin,
 {
     let drained = pin!(draining.cancelled());
     let mut drained = OnWake::new(drained);
@@ -160,7 +166,7 @@ async fn last_words<S, V>(
 ) -> io::Result<()>
 where
     S: Read + Write + Unpin + Send + 'static,
-    V: HttpService<Incoming, ResBody = FlushedBody<Body>, Error = Infallible>,
+    V: HttpService<Incoming, ResBody = FlushedBody<VisitorBody>, Error = Infallible>,
 {
     if let Ok(ended) = timeout(LAST_WORDS, connection.as_mut()).await {
         return ended.map_err(io::Error::other);

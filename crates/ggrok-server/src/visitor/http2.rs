@@ -6,11 +6,10 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use axum::response::Response;
 use ggrok_protocol::remove_hop_by_hop;
 use http::header::{COOKIE, HOST};
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderValue, Method, Request, Uri};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri};
 use hyper::body::Incoming;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
@@ -26,6 +25,7 @@ use crate::Config;
 use crate::app::App;
 use crate::error::RelayError;
 use crate::peer::Peer;
+use crate::visitor_body::VisitorBody;
 
 /// Serves a visitor's connection until it ends. After `draining`, the requests that run are the
 /// last ones; so are those of a connection on which nothing has run for the idle time.
@@ -37,7 +37,10 @@ pub(super) async fn serve(
     draining: CancellationToken,
 ) {
     let (idle_timeout, stream_idle) = (app.config.idle_timeout, app.config.limits.stream_idle);
-    let streams = Streams::new(stream_idle, peer.activity());
+    // Behind routers of ours all connections are theirs.
+    let is_visitor = app.config.trusted_hops == 0;
+    let of_address = is_visitor.then(|| app.calls.streams(peer.address()));
+    let streams = Streams::new(stream_idle, peer.activity(), of_address);
     let builder = builder(streams.runner(), &app.config);
     let asking = peer.clone();
     let service = service_fn(move |request: Request<Incoming>| {
@@ -52,7 +55,7 @@ pub(super) async fn serve(
             }
             if is_head {
                 // hyper sees to that in HTTP/1 alone (RFC 9110, section 9.3.2).
-                *response.body_mut() = Body::empty();
+                *response.body_mut() = Body::empty().into();
             }
             Ok::<_, Infallible>(onward(response))
         })
@@ -68,6 +71,7 @@ pub(super) async fn serve(
     };
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
+        () = streams.deaf(), if is_visitor => Ok(()),
         () = last => {
             connection.as_mut().graceful_shutdown();
             let stopped = async {
@@ -76,6 +80,7 @@ pub(super) async fn serve(
             };
             tokio::select! {
                 ended = connection.as_mut() => ended,
+                () = streams.deaf(), if is_visitor => Ok(()),
                 // What is left to write nobody takes.
                 () = streams.idle(stream_idle) => Ok(()),
                 // Nobody hears that this is the end.
@@ -146,7 +151,7 @@ fn join_cookies(headers: &mut HeaderMap) {
 
 /// The response as HTTP/2 has it: no field says anything of the connection (RFC 9113, section
 /// 8.2.2).
-fn onward(mut response: Response) -> http::Response<Noted> {
+fn onward(mut response: Response<VisitorBody>) -> Response<Noted> {
     remove_hop_by_hop(response.headers_mut());
     response.map(Noted::new)
 }
