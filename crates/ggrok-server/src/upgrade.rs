@@ -18,6 +18,7 @@ use crate::app::App;
 use crate::error::RelayError;
 use crate::gate::{Pass, passing};
 use crate::limits::calls::Entry;
+use crate::limits::connections::Seat;
 use crate::meter::Meter;
 use crate::metrics::Metrics;
 use crate::peer::Peer;
@@ -44,10 +45,7 @@ pub(crate) async fn call(
     }
     let (head, body) = response.into_parts();
     let metrics = app.config.metrics.clone();
-    let eviction = peer.as_ref().and_then(Peer::seat).map(|seat| {
-        seat.activity().upgraded();
-        seat.eviction()
-    });
+    let eviction = peer.as_ref().and_then(Peer::seat).map(Seat::eviction);
     let permit = meter.take_permit();
     let entry = permit.as_ref().map(|permit| Arc::clone(permit.entry()));
     let room = (peer, permit);

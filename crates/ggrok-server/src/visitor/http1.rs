@@ -91,7 +91,11 @@ pub(crate) async fn until_end(
             if let (Some(entry), Some(seat)) = (response.body().entry(), seated.seat()) {
                 entry.ends_by(Cut::Connection(seat.eviction()));
             }
-            if stopping.is_cancelled() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            let is_upgraded = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+            if let (true, Some(seat)) = (is_upgraded, seated.seat()) {
+                seat.activity().upgraded();
+            }
+            if stopping.is_cancelled() && !is_upgraded {
                 let close = HeaderValue::from_static("close");
                 response.headers_mut().insert(CONNECTION, close);
             }
