@@ -27,7 +27,7 @@ async fn lets_in_clients_with_the_token_alone() {
             matches!(ended, Err(RunError::Connect(ConnectError::Refused(_)))),
             "{ended:?}"
         );
-        assert_eq!(relay.tunnels().await, 0);
+        assert_eq!(relay.tunnels_as("s3cret").await, 0);
     }
     let mut settings = config(&relay, &origin);
     settings.token = Token::new(" s3cret\n");

@@ -8,7 +8,7 @@ use ggrok_protocol::Dialect;
 use tokio::task::JoinSet;
 
 use crate::support::{
-    Answer, RelayProgram, ask, dial, eventually, get, handshake, in_v2, names, play, raw, say,
+    Answer, RelayProgram, ask, dial, eventually, handshake, in_v2, names, play, raw, say,
 };
 
 const MIRRORS: usize = 1000;
@@ -98,7 +98,7 @@ fn has_room() -> bool {
 }
 
 async fn tunnels(relay: &RelayProgram) -> u64 {
-    let health = get(relay.address, "/_ggrok/health").await;
+    let health = ask(relay.address, "GET /_ggrok/health", TOKEN).await;
     let health: serde_json::Value = serde_json::from_slice(&health.body).unwrap();
     health["tunnels"].as_u64().unwrap()
 }

@@ -6,7 +6,7 @@ use ggrok_protocol::Dialect;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::support::{Client, Origin, Relay, Seen, Setup, config, exchange, get, raw};
+use crate::support::{Client, Origin, Relay, Seen, Setup, ask, config, exchange, get, owners, raw};
 
 fn ok(_: &Seen) -> Vec<u8> {
     b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi".to_vec()
@@ -222,6 +222,27 @@ async fn answers_browsers_with_pages_and_programs_with_json() {
         ask("*/*").await.field("content-type"),
         ["text/plain; charset=utf-8"]
     );
+}
+
+#[tokio::test]
+async fn tells_only_owners_more_than_that_it_is_healthy() {
+    let relay = Relay::with(owners).await;
+    let health = async |token: &str| {
+        let answer = ask(relay.address, "GET /_ggrok/health", token).await;
+        assert_eq!(answer.status(), 200);
+        answer.text().to_owned()
+    };
+    let stranger = get(relay.address, "/_ggrok/health").await;
+    assert_eq!(
+        (stranger.status(), stranger.text()),
+        (200, r#"{"status":"ok"}"#)
+    );
+    for wrong in ["", "guess"] {
+        assert_eq!(health(wrong).await, r#"{"status":"ok"}"#, "{wrong}");
+    }
+    let health: serde_json::Value = serde_json::from_str(&health("k-ana").await).unwrap();
+    assert_eq!(health["tunnels"], 0);
+    assert!(health["version"].is_string());
 }
 
 #[tokio::test]

@@ -62,9 +62,14 @@ impl Relay {
         &mut self.task
     }
 
-    /// How many tunnels the relay says it has.
+    /// How many tunnels the relay says it has, where it is open or lets in `owners`.
     pub async fn tunnels(&self) -> u64 {
-        let answer = super::get(self.address, "/_ggrok/health").await;
+        self.tunnels_as("k-tests").await
+    }
+
+    /// How many tunnels the relay says it has, to an owner with this token.
+    pub async fn tunnels_as(&self, token: &str) -> u64 {
+        let answer = super::ask(self.address, "GET /_ggrok/health", token).await;
         let health: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
         health["tunnels"].as_u64().unwrap()
     }

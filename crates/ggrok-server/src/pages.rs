@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{Json, State};
+use axum::extract::{Json, Request, State};
 use axum::response::Response;
 use axum::routing::{any, get};
 use ggrok_protocol::REGISTER_PATH;
@@ -11,6 +11,8 @@ use http::HeaderMap;
 use http::header::ACCEPT;
 use serde::Serialize;
 
+use crate::access::given_token;
+use crate::api::caller;
 use crate::app::App;
 use crate::error::RelayError;
 use crate::metrics::Desk;
@@ -41,18 +43,33 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .with_state(app)
 }
 
+/// The relay's health. Only owners see more than the status.
 #[derive(Serialize)]
 struct Health {
     status: &'static str,
+    #[serde(flatten)]
+    details: Option<Details>,
+}
+
+#[derive(Serialize)]
+struct Details {
     version: &'static str,
     tunnels: usize,
 }
 
-async fn health(State(app): State<Arc<App>>) -> Json<Health> {
-    Json(Health {
-        status: "ok",
+/// Answers 200 whatever token is given: a probe must not fail for a wrong one.
+async fn health(State(app): State<Arc<App>>, request: Request) -> Json<Health> {
+    let (mut head, _) = request.into_parts();
+    // A probe without a token does not wait for the access control.
+    let may_ask = app.config.access.is_open() || given_token(&head.headers).is_some();
+    let is_owner = may_ask && caller(&app, &mut head).await.is_ok();
+    let details = is_owner.then(|| Details {
         version: env!("CARGO_PKG_VERSION"),
         tunnels: app.registry.live(),
+    });
+    Json(Health {
+        status: "ok",
+        details,
     })
 }
 

@@ -81,7 +81,9 @@ impl RelayProgram {
 
     /// How many tunnels it says it has; nothing where it does not answer.
     pub async fn tunnels(&self) -> Option<usize> {
-        let request = "GET /_ggrok/health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+        let request = format!(
+            "GET /_ggrok/health HTTP/1.1\r\nHost: x\r\nX-Ggrok-Token: {TOKEN}\r\nConnection: close\r\n\r\n"
+        );
         let got = exchange(self.address, request.as_bytes()).await?;
         let text = String::from_utf8(got).ok()?;
         let behind = text.split("\"tunnels\":").nth(1)?;
