@@ -16,7 +16,7 @@ use futures_util::TryFutureExt;
 use futures_util::future::Either;
 use ggrok_protocol::{Dialect, ERROR_HEADER, Flush, FlushedBody, TunnelBody, remove_hop_by_hop};
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TE, TRANSFER_ENCODING, UPGRADE};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
@@ -93,10 +93,10 @@ impl Local {
         dialect: Dialect,
         again: impl Fn() -> Request<()> + Sync,
     ) -> Result<Replied, LocalError> {
-        let public = self.address(&mut request);
+        let public = self.address(&mut request, dialect);
         let repeated = || {
             let mut request = again().map(|()| TunnelBody::empty());
-            self.address(&mut request);
+            self.address(&mut request, dialect);
             request
         };
         let mut replied = self.replay(request, dialect, &repeated).await?;
@@ -107,7 +107,10 @@ impl Local {
     }
 
     /// Makes a request the local server's, and returns the origin at which its visitor sees that.
-    fn address<B>(&self, request: &mut Request<B>) -> Option<PublicOrigin> {
+    fn address<B>(&self, request: &mut Request<B>, dialect: Dialect) -> Option<PublicOrigin> {
+        if dialect != Dialect::V2 {
+            remove_ambiguous(request.headers_mut());
+        }
         *request.version_mut() = Version::HTTP_11;
         let own_origin = self.own_origin.as_ref();
         let public = own_origin.and_then(|own| own.tell(request.headers_mut()));
@@ -270,6 +273,16 @@ fn frame(request: &mut Request<TunnelBody>) {
     if headers.contains_key(TE) {
         // RFC 9110, section 10.1.4.
         headers.insert(CONNECTION, HeaderValue::from_static("te"));
+    }
+}
+
+/// Removes fields with `_` in their names, which many servers take for `-`. Our relay does so itself, the
+/// original ones do not.
+fn remove_ambiguous(fields: &mut HeaderMap) {
+    let is_ambiguous = |name: &&HeaderName| name.as_str().contains('_');
+    let names: Vec<HeaderName> = fields.keys().filter(is_ambiguous).cloned().collect();
+    for name in names {
+        fields.remove(name);
     }
 }
 
