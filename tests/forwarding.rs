@@ -1,6 +1,6 @@
 //! What the app is told of its visitor.
 
-use crate::support::{Client, Origin, Relay, Seen, raw};
+use crate::support::{Client, Origin, Relay, Seen, Wires, fields, in_every_dialect, raw};
 
 fn ok(_: &Seen) -> Vec<u8> {
     b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n".to_vec()
@@ -92,4 +92,56 @@ async fn passes_no_claim_of_a_visitor_and_what_platforms_say() {
         assert_eq!(seen.field("x-client-version"), ["1"]);
         assert_eq!(seen.field("x-github-enterprise-host"), ["a.example"]);
     }
+}
+
+/// What a visitor claims by all these names.
+fn claims() -> String {
+    let lines = OTHERS.iter().map(|name| format!("{name}: 6.6.6.6\r\n"));
+    lines.collect()
+}
+
+#[tokio::test]
+async fn passes_no_claim_in_any_dialect() {
+    in_every_dialect(ok, async |setup| {
+        let host = setup.relay.address;
+        let claims = claims();
+        let answer = setup
+            .ask(format!(
+                "GET / HTTP/1.1\r\nHost: {host}\r\n{claims}X-Other: 1\r\nConnection: close\r\n\r\n"
+            ))
+            .await;
+        assert_eq!(answer.status(), 200);
+        let seen = setup.origin.last();
+        assert!(!seen.head.contains("6.6.6.6"), "{}", seen.head);
+        assert_eq!(seen.field("x-other"), ["1"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn passes_no_claim_in_upgrades() {
+    let wires = Wires::start().await;
+    let claims = claims();
+    let request = format!(
+        "GET / HTTP/1.1\r\nHOST\r\nConnection: Upgrade\r\nUpgrade: weird/7\r\n{claims}X-Other: 1\r\n\r\n"
+    );
+    let (_visitor, _local, head) = wires.call(request).await;
+    assert_eq!(fields(&head, "upgrade"), ["weird/7"]);
+    assert_eq!(fields(&head, "x-other"), ["1"]);
+    assert!(!head.contains("6.6.6.6"), "{head}");
+}
+
+#[tokio::test]
+async fn passes_no_claim_in_trailers() {
+    let wires = Wires::start().await;
+    let request = "POST / HTTP/1.1\r\nHOST\r\nTE: trailers\r\nTrailer: X-Sum\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let (mut visitor, mut local, _) = wires.call(request).await;
+    let claims = claims();
+    visitor
+        .send(format!("2\r\nhi\r\n0\r\n{claims}X-Sum: 1\r\n\r\n"))
+        .await;
+    let body = local.until(b"\r\n\r\n").await;
+    let body = String::from_utf8_lossy(&body).to_ascii_lowercase();
+    assert!(body.contains("x-sum: 1"), "{body}");
+    assert!(!body.contains("6.6.6.6"), "{body}");
 }
