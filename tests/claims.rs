@@ -140,6 +140,42 @@ async fn reserved_names_are_for_those_who_are_given_them() {
 }
 
 #[tokio::test]
+async fn what_is_granted_in_full_is_kept_for_its_owner() {
+    let setup = Setup::start(&["--domain", "tunnel.test"]).await;
+    // Cleo, who has `mail`, was never here.
+    for name in ["x.mail", "a.b.mail"] {
+        let (code, error) = setup.refused("k-ben", &["--name", name]).await;
+        assert_eq!(code, Some(4), "{name}");
+        assert!(error.contains("belongs to another owner"), "{error}");
+    }
+    let (_post, _) = setup.client("k-ben", &["--name", "post"]).await;
+    let (code, _) = setup.refused("k-ana", &["--host", "shop.ana.test"]).await;
+    assert_eq!(code, Some(4), "it is cleo's in full");
+    let (code, _) = setup.refused("k-ana", &["--host", "x.shop.ana.test"]).await;
+    assert_eq!(code, Some(4), "it is below cleo's");
+    let (_blog, _) = setup.client("k-ana", &["--host", "blog.ana.test"]).await;
+    // What the operator grants in full is given below another's, too.
+    let (_cart, _) = setup.client("k-cleo", &["--host", "x.blog.ana.test"]).await;
+    let visitor = setup.visit("Host: x.blog.ana.test", "/").await;
+    assert_eq!(visitor.text(), "the app");
+}
+
+#[tokio::test]
+async fn the_relays_own_host_is_a_setting() {
+    let setup = Setup::start(&[
+        "--domain",
+        "tunnel.test",
+        "--own-host",
+        "a.test,entry.tunnel.test",
+    ])
+    .await;
+    let (code, error) = setup.refused("k-ben", &["--name", "entry"]).await;
+    assert_eq!(code, Some(4));
+    assert!(error.contains("reserved"), "{error}");
+    let (_client, _) = setup.client("k-ben", &["--name", "entry2"]).await;
+}
+
+#[tokio::test]
 async fn a_client_ends_when_its_token_is_revoked() {
     let setup = Setup::start(&[]).await;
     let (mut ana, _) = setup.client("k-ana", &["--name", "blog"]).await;
@@ -288,7 +324,7 @@ const TOKENS: &str = r#"
 owner = "cleo"
 sha256 = "0946d4db39a58eabe422e1db276d6bd40b65cb34fd9e21450cf2679d9621592e"
 names = ["mail"]
-hosts = ["mail.tunnel.test"]
+hosts = ["mail.tunnel.test", "shop.ana.test", "x.blog.ana.test"]
 
 [[token]]
 owner = "ana"

@@ -233,3 +233,120 @@ async fn no_name_above_or_below_another_owners_is_given() {
     .await;
     assert_eq!(register("evil.shop", "k-ben").await, 409);
 }
+
+/// The status of a registration whose handshake is for this host.
+async fn register_by(relay: &Relay, host: &str, target: &str, token: &str) -> u16 {
+    let mut handshake = handshake(relay.address, target, token);
+    let field = host.parse().unwrap();
+    handshake.headers_mut().insert("host", field);
+    let stream = tokio::net::TcpStream::connect(relay.address).await.unwrap();
+    match tokio_tungstenite::client_async(handshake, stream).await {
+        Ok((_, response)) => response.status().as_u16(),
+        Err(tokio_tungstenite::tungstenite::Error::Http(refused)) => refused.status().as_u16(),
+        Err(error) => panic!("no answer: {error}"),
+    }
+}
+
+#[tokio::test]
+async fn the_host_by_which_others_reach_the_relay_is_no_owners() {
+    let relay = with_domain().await;
+    let tunnel = "/_ggrok/mirror?name=tunnel&public=true";
+    let notes = "/_ggrok/mirror?name=notes";
+    let own = "tunnel.tunnel.example";
+    assert_eq!(register_by(&relay, own, notes, "k-ana").await, 101);
+    for host in [
+        own,
+        "other.example",
+        "tunnel.example",
+        "x.tunnel.example",
+        "127.0.0.1",
+    ] {
+        assert_eq!(
+            register_by(&relay, host, tunnel, "k-ben").await,
+            409,
+            "{host}"
+        );
+    }
+    // One that only called the API is known too.
+    let call = "GET /_ggrok/mirrors HTTP/1.1\r\nHost: api2.tunnel.example\r\nX-Ggrok-Token: k-ana\r\nConnection: close\r\n\r\n";
+    assert_eq!(raw(relay.address, call).await.status(), 200);
+    let api = "/_ggrok/mirror?name=api2&public=true";
+    assert_eq!(
+        register_by(&relay, "tunnel.example", api, "k-ben").await,
+        409
+    );
+    assert_eq!(
+        register_by(&relay, "tunnel.example", api, "k-ana").await,
+        101
+    );
+}
+
+#[tokio::test]
+async fn a_public_name_is_given_only_by_a_host_of_the_relay() {
+    let relay = with_domain().await;
+    let blog = "/_ggrok/mirror?name=blog&public=true";
+    assert_eq!(
+        register_by(&relay, "other.example", blog, "k-ben").await,
+        409
+    );
+    assert_eq!(
+        register_by(&relay, "tunnel.example:80", blog, "k-ben").await,
+        101
+    );
+
+    let relay = Relay::with(|config| {
+        owners(config);
+        config.domain = Some("tunnel.example".parse().unwrap());
+        config.own_hosts = ["entry.tunnel.example", "paas.example", "app.ben.example"]
+            .map(|host| host.parse().unwrap())
+            .to_vec();
+    })
+    .await;
+    let entry = "/_ggrok/mirror?name=entry&public=true";
+    assert_eq!(
+        register_by(&relay, "tunnel.example", entry, "k-ben").await,
+        409
+    );
+    assert_eq!(
+        register_by(&relay, "paas.example", blog, "k-ben").await,
+        101
+    );
+    for target in ["/$$ggrok?host=app.ben.example", "/$$ggrok"] {
+        assert_eq!(
+            register_by(&relay, "app.ben.example", target, "k-ben").await,
+            409,
+            "{target}"
+        );
+    }
+    let other = "/$$ggrok?host=x.ben.example";
+    assert_eq!(
+        register_by(&relay, "tunnel.example", other, "k-ben").await,
+        101
+    );
+}
+
+#[tokio::test]
+async fn names_below_anothers_are_free_once_that_is_released() {
+    let relay = with_domain().await;
+    let target = "/_ggrok/mirror?name=cart.shop&public=true";
+    let mut older = public(&relay, "shop", "k-ana", "older").await;
+    let newer = public(&relay, "shop", "k-ana", "newer").await;
+    assert_eq!(older.closed().await, Some(4409));
+    assert_eq!(
+        refused(handshake(relay.address, target, "k-ben")).await.0,
+        409
+    );
+    let release = "DELETE /_ggrok/hosts/shop.tunnel.example";
+    assert_eq!(ask(relay.address, release, "k-ana").await.status(), 204);
+    drop(newer);
+    let _bens = public(&relay, "cart.shop", "k-ben", "ben's").await;
+    assert_eq!(
+        visit(&relay, "cart.shop.tunnel.example").await.text(),
+        "ben's"
+    );
+    let shop = "/_ggrok/mirror?name=shop&public=true";
+    assert_eq!(
+        refused(handshake(relay.address, shop, "k-ana")).await.0,
+        409
+    );
+}

@@ -13,6 +13,7 @@ use crate::Grant;
 use crate::app::App;
 use crate::error::RelayError;
 use crate::metrics::Desk;
+use crate::own_hosts::Contact;
 
 /// Answers an owner, or says why not. A relay that lets in anybody answers nobody.
 pub(crate) async fn answer(
@@ -40,7 +41,9 @@ pub(crate) async fn caller(app: &App, head: &mut Parts) -> Result<Grant, RelayEr
     if is_from_elsewhere(&head.headers) {
         return Err(RelayError::FromPage);
     }
-    app.authenticate(&app.config.access, head).await
+    let grant = app.authenticate(&app.config.access, head).await?;
+    app.note_own_host(head, &grant, Contact::Api);
+    Ok(grant)
 }
 
 /// A time as APIs tell it.

@@ -18,7 +18,10 @@ use crate::gate::Gate;
 use crate::limits::calls::{Bounds, CallLimiter, Full};
 use crate::log_limit::LogLimits;
 use crate::metrics::{Desk, Shed};
+use crate::own_hosts::{Contact, OwnHosts};
+use crate::place::Place;
 use crate::registry::Registry;
+use crate::visitor::Visit;
 use crate::{Config, Denied, Event, Grant, forwarded, visitor};
 
 /// Who watches a relay.
@@ -29,6 +32,8 @@ pub(crate) struct App {
     pub(crate) config: Config,
     pub(crate) observer: Observer,
     pub(crate) registry: Registry,
+    /// The hosts by which clients reach the relay itself.
+    pub(crate) own_hosts: OwnHosts,
     /// Wrong tokens, by who gave them.
     pub(crate) wrong_tokens: TokenAttempts,
     /// Admits calls.
@@ -61,6 +66,7 @@ impl App {
         Self {
             registry: Registry::new(config.tunnels, config.tunnels_of_one)
                 .within(config.domain.clone()),
+            own_hosts: OwnHosts::new(config.own_hosts.clone(), config.domain.clone()),
             wrong_tokens: TokenAttempts::new(config.wrong_tokens),
             calls: CallLimiter::new(bounds, memory.clone()),
             memory,
@@ -107,6 +113,16 @@ impl App {
             _ => {}
         }
         Ok(granted?)
+    }
+
+    /// Notes the host of a valid request to the relay itself, unless it is a client's.
+    pub(crate) fn note_own_host(&self, head: &Parts, grant: &Grant, contact: Contact) {
+        let visit: Option<&Visit> = head.extensions.get();
+        if let Some(Visit { host, .. }) = visit
+            && !self.registry.is_held(&Place::Host(host.clone()))
+        {
+            self.own_hosts.note(host, grant, contact);
+        }
     }
 
     /// Counts a request that becomes no call, and answers it.

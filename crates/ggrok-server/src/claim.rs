@@ -87,8 +87,9 @@ impl Claim {
         }
     }
 
-    /// Whether a grant allows it, at a relay that may have a domain.
-    pub(crate) fn check(&self, grant: &Grant, domain: Option<&Host>) -> Result<(), RelayError> {
+    /// Whether a grant allows it, in a handshake with this head.
+    pub(crate) fn check(&self, app: &App, grant: &Grant, head: &Parts) -> Result<(), RelayError> {
+        let domain = app.config.domain.as_ref();
         let (allowed, host) = match self {
             Self::Host { host, .. } => (grant.allows_host(host), Some(host)),
             Self::Mirror { name, host } => (grant.allows_name(name), host.as_ref()),
@@ -96,12 +97,43 @@ impl Claim {
         if !allowed {
             return Err(RelayError::NotYours);
         }
-        if host.is_some_and(|host| grant.is_denied(host)) {
+        if host.is_some_and(|host| grant.is_denied(host, domain)) {
             return Err(RelayError::Taken);
         }
         let is_reserved = |host: &Host| domain.is_some_and(|domain| domain.reserves(host));
         if host.is_some_and(|host| is_reserved(host) && !grant.names_host(host)) {
             return Err(RelayError::Reserved);
+        }
+        self.check_own_host(app, grant, head)
+    }
+
+    /// Refuses the relay's own hosts, and hosts of the domain in handshakes for a host that is not known to
+    /// be the relay's.
+    fn check_own_host(&self, app: &App, grant: &Grant, head: &Parts) -> Result<(), RelayError> {
+        let (host, is_same) = match self {
+            Self::Host { host, is_told } => (host, !is_told),
+            Self::Mirror {
+                host: Some(host), ..
+            } => (host, false),
+            Self::Mirror { host: None, .. } => return Ok(()),
+        };
+        // An owner whose client has the host keeps it.
+        if app
+            .registry
+            .is_of(&Place::Host(host.clone()), grant.owner())
+        {
+            return Ok(());
+        }
+        if app.own_hosts.refuses(host, grant, is_same) {
+            return Err(RelayError::Reserved);
+        }
+        let domain = app.config.domain.as_ref();
+        let is_in_domain = domain.is_some_and(|domain| host.is_below(domain));
+        let visit: Option<&Visit> = head.extensions.get();
+        let is_unknown = visit.is_some_and(|visit| !app.own_hosts.is_known(&visit.host));
+        let is_exempt = grant.is_sole() || grant.names_exactly(host, domain);
+        if is_in_domain && is_unknown && !is_exempt {
+            return Err(RelayError::UnknownRelayHost);
         }
         Ok(())
     }

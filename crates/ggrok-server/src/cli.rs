@@ -97,6 +97,16 @@ pub(crate) struct RelayArgs {
     #[arg(long, env = "GGROK_DOMAIN")]
     domain: Option<Host>,
 
+    /// Host by which clients reach the relay itself, like relay.example.com; no owner gets it. May be
+    /// given several times, or with commas [default: learned from the hosts of valid requests]
+    #[arg(
+        long = "own-host",
+        env = "GGROK_OWN_HOSTS",
+        value_delimiter = ',',
+        value_name = "HOST"
+    )]
+    own_hosts: Vec<Host>,
+
     /// How many right-most hops of X-Forwarded-For are your own proxies [default: 0; 1 where DYNO
     /// is set, as on Heroku]
     #[arg(long, env = "GGROK_TRUSTED_HOPS", value_name = "COUNT")]
@@ -154,6 +164,7 @@ impl RelayArgs {
         let trusted_hops = self.trusted_hops.unwrap_or_else(|| is_on_heroku().into());
         let mut config = Config::new(access, trusted_hops);
         config.domain.clone_from(&self.domain);
+        config.own_hosts.clone_from(&self.own_hosts);
         config.http2 = self.http2;
         config.pseudonym.clone_from(&self.pseudonym);
         config.wrong_tokens = self.access.wrong_tokens;

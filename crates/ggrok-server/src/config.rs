@@ -15,6 +15,9 @@ pub struct Config {
     pub access: Access,
     /// The domain in whose hosts public mirrors are served: `blog` at `blog.DOMAIN`.
     pub domain: Option<Host>,
+    /// Hosts by which clients and programs reach the relay itself. No owner is given one, unless the grant
+    /// names it in full. Without them the relay goes by its domain, and by the hosts of valid requests.
+    pub own_hosts: Vec<Host>,
     /// How many right-most hops of X-Forwarded-For are proxies of ours, and believed: 0 where
     /// visitors connect directly, 1 behind a platform's router.
     pub trusted_hops: usize,
@@ -73,6 +76,7 @@ impl Config {
         Self {
             access,
             domain: None,
+            own_hosts: Vec::new(),
             trusted_hops,
             http2: false,
             pseudonym: Pseudonym::default(),

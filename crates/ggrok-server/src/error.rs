@@ -51,6 +51,8 @@ pub(crate) enum RelayError {
     Taken,
     #[error("the name is reserved in the relay's domain")]
     Reserved,
+    #[error("the handshake's host is not known to be the relay's")]
+    UnknownRelayHost,
     #[error("the registration has no valid name")]
     BadName,
     #[error("the relay has as much to do as it may")]
@@ -227,6 +229,8 @@ impl RelayError {
                 "This host belongs to another owner. Choose another host or name."),
             Self::Reserved => (S::CONFLICT, "reserved",
                 "This name is reserved. The relay's operator can give it to you by its whole host in the file of tokens."),
+            Self::UnknownRelayHost => (S::CONFLICT, "reserved",
+                "The relay does not know the host by which you reach it. Use a host in its domain, or let the operator name this one with --own-host."),
             Self::BadName => (S::BAD_REQUEST, "bad-name",
                 "A mirror registers with ?name=NAME, and a name has 1 to 63 of a-z, 0-9, '-', '.' and '_'."),
             Self::Overloaded => (S::SERVICE_UNAVAILABLE, "overloaded",

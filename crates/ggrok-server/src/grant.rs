@@ -20,8 +20,28 @@ pub struct Grant {
     revoked: CancellationToken,
     /// Whether it is that of whoever runs the relay.
     is_operator: bool,
-    /// Hosts that are kept for an owner.
-    reserved: Arc<Vec<(String, Owner)>>,
+    /// Whether everything is its owner's.
+    is_sole: bool,
+    /// Hosts and names that are kept for an owner.
+    reserved: Arc<Vec<Reservation>>,
+}
+
+/// A host, or a name in the relay's domain, that is kept for an owner.
+#[derive(Debug)]
+pub(crate) struct Reservation {
+    pub(crate) text: String,
+    pub(crate) is_host: bool,
+    pub(crate) owner: Owner,
+}
+
+impl Reservation {
+    /// The host that is kept.
+    fn host(&self, domain: Option<&Host>) -> Option<Host> {
+        if self.is_host {
+            return self.text.parse().ok();
+        }
+        domain?.of_name(&self.text.parse().ok()?).ok()
+    }
 }
 
 impl Grant {
@@ -35,13 +55,17 @@ impl Grant {
             expires: None,
             revoked: CancellationToken::new(),
             is_operator: false,
+            is_sole: false,
             reserved: Arc::default(),
         }
     }
 
     /// Grants everything to the owner of everything.
     pub(crate) fn everything() -> Self {
-        Self::new(Owner::default()).with_hosts(vec![Pattern::any()])
+        Self {
+            is_sole: true,
+            ..Self::new(Owner::default()).with_hosts(vec![Pattern::any()])
+        }
     }
 
     /// Grants everything to whoever runs the relay, and an end to what is others'.
@@ -78,7 +102,7 @@ impl Grant {
         Self { revoked, ..self }
     }
 
-    pub(crate) fn with_reserved(self, reserved: Arc<Vec<(String, Owner)>>) -> Self {
+    pub(crate) fn with_reserved(self, reserved: Arc<Vec<Reservation>>) -> Self {
         Self { reserved, ..self }
     }
 
@@ -91,6 +115,24 @@ impl Grant {
     /// Whose hosts it lists and closes: its owner's, or for the operator, of nobody in particular, all.
     pub(crate) fn oversees(&self) -> Option<&Owner> {
         (!self.is_operator).then_some(&self.owner)
+    }
+
+    pub(crate) const fn is_operator(&self) -> bool {
+        self.is_operator
+    }
+
+    /// Whether everything is its owner's: the operator's, or everybody's at an open relay.
+    pub(crate) const fn is_sole(&self) -> bool {
+        self.is_sole
+    }
+
+    /// Whether its owner could register a host, by the host or by its name in the relay's domain.
+    pub(crate) fn could_have(&self, host: &Host, domain: Option<&Host>) -> bool {
+        let name = domain.and_then(|domain| host.name_in(domain));
+        let is_allowed =
+            !self.is_denied(host, domain) && !domain.is_some_and(|of| of.reserves(host));
+        let by_name = name.is_some_and(|name| any(&self.names, name));
+        is_allowed && (by_name || self.allows_host(host))
     }
 
     /// Whether the grant has ended.
@@ -134,13 +176,24 @@ impl Grant {
         self.names_host(host) || name.is_some_and(|name| exact.any(|named| named == name))
     }
 
-    /// Whether a host is kept for other owners.
-    pub(crate) fn is_denied(&self, host: &Host) -> bool {
-        let keepers = self.reserved.iter();
-        let mut keepers = keepers
-            .filter(|(reserved, _)| reserved == host.as_str())
-            .peekable();
-        keepers.peek().is_some() && keepers.all(|(_, owner)| *owner != self.owner)
+    /// Whether a host, or one above or below it, is kept for other owners. What is granted in full is not.
+    pub(crate) fn is_denied(&self, host: &Host, domain: Option<&Host>) -> bool {
+        if self.names_exactly(host, domain) {
+            return false;
+        }
+        let kept = self.reserved.iter().filter_map(|kept| {
+            let kept_host = kept.host(domain)?;
+            let is_related = kept_host == *host
+                || host.is_beneath(&kept_host, domain)
+                || kept_host.is_beneath(host, domain);
+            is_related.then_some((kept_host, &kept.owner))
+        });
+        let kept: Vec<(Host, &Owner)> = kept.collect();
+        let is_own = |host: &Host| {
+            let mut same = kept.iter().filter(|(other, _)| other == host);
+            same.any(|(_, owner)| **owner == self.owner)
+        };
+        kept.iter().any(|(host, _)| !is_own(host))
     }
 
     /// The time until the grant expires, where it does.

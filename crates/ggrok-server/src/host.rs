@@ -78,6 +78,19 @@ impl Host {
         self.name_in(other).is_some()
     }
 
+    /// Whether the host is below another, with no domain at or between them whose hosts are many owners'.
+    pub(crate) fn is_beneath(&self, other: &Self, domain: Option<&Self>) -> bool {
+        let is_shared = domain.is_some_and(|domain| {
+            (self == domain || self.is_below(domain)) && (domain == other || domain.is_below(other))
+        });
+        self.is_below(other) && !is_shared
+    }
+
+    /// Whether it is an address, or this machine.
+    pub(crate) fn is_local(&self) -> bool {
+        is_ipv6(&self.0) || self.0.parse::<Ipv4Addr>().is_ok() || &*self.0 == "localhost"
+    }
+
     /// The hosts above it, the nearest first; none above an address.
     pub(crate) fn parents(&self) -> impl Iterator<Item = Self> {
         let is_address = is_ipv6(&self.0) || self.0.parse::<Ipv4Addr>().is_ok();

@@ -68,6 +68,7 @@ mod meter;
 mod metrics;
 mod mirrors;
 mod operator;
+mod own_hosts;
 mod owner;
 mod pace;
 mod pages;

@@ -27,6 +27,7 @@ use crate::gate::Door;
 use crate::handshake::{Handshake, Opening};
 use crate::log_limit::{LogLimits, log_within};
 use crate::metrics::{Desk, During};
+use crate::own_hosts::Contact;
 use crate::registry::{NotInserted, Registration, Registry};
 use crate::seen::Seen;
 use crate::tunnel::Registered;
@@ -94,7 +95,7 @@ async fn admit(
     }
     let grant = app.authenticate(&app.config.access, head).await?;
     let claim = claim(app, head)?;
-    claim.check(&grant, app.config.domain.as_ref())?;
+    claim.check(app, &grant, head)?;
     let (rules, receipt) = rules(head)?;
     let mut handshake = handshake.ok_or(RelayError::NotWebSocket)?;
     let dialect = handshake.choose(head, claim.original());
@@ -112,7 +113,9 @@ async fn admit(
         door: rules.map(|rules| Arc::new(Door::new(rules))),
     };
     app.registry.check(&registered.places, &registered.grant)?;
+    let granted = registered.grant.clone();
     let seat = Seat::of(Tunnel::new(line, registered), &app.registry)?;
+    app.note_own_host(head, &granted, Contact::Registration);
     let Handshake {
         mut answer,
         opening,

@@ -125,6 +125,11 @@ impl Registry {
         self.read().check(places, grant)
     }
 
+    /// Whether a place is some owner's, be its client here or away.
+    pub(crate) fn is_held(&self, place: &Place) -> bool {
+        self.read().holder(place).is_some()
+    }
+
     /// Whether a place is an owner's, be its client here or away.
     pub(crate) fn is_of(&self, place: &Place, owner: &Owner) -> bool {
         let places = self.read();

@@ -19,7 +19,8 @@ use tokio_util::sync::CancellationToken;
 pub use self::file::BadTokens;
 use crate::access::take_token;
 use crate::attempts::Strength;
-use crate::{Authenticate, Denied, Grant, Owner};
+use crate::grant::Reservation;
+use crate::{Authenticate, Denied, Grant};
 
 /// The SHA-256 of a token. The token itself is not kept.
 pub(crate) type Digest = [u8; 32];
@@ -40,8 +41,8 @@ struct Inner {
 struct Table {
     text: String,
     tokens: HashMap<Digest, Token>,
-    /// Hosts that an entry names in full, and whose. No other owner gets them.
-    reserved: Arc<Vec<(String, Owner)>>,
+    /// Hosts and names that an entry grants in full. No other owner gets them.
+    reserved: Arc<Vec<Reservation>>,
 }
 
 /// What one token grants.
@@ -187,7 +188,7 @@ impl Tokens {
     }
 }
 
-fn reserved(entries: &[file::Entry]) -> Arc<Vec<(String, Owner)>> {
+fn reserved(entries: &[file::Entry]) -> Arc<Vec<Reservation>> {
     Arc::new(entries.iter().flat_map(file::Entry::reserved).collect())
 }
 

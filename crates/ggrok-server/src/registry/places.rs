@@ -147,6 +147,11 @@ impl Places {
         if domain.is_some_and(|domain| domain == host || domain.is_below(host)) {
             return false;
         }
+        // What an owner has already has nothing foreign below it, and needs no scan.
+        let held = self.holder(place);
+        if held.is_some_and(|holder| holder.owner() == owner) {
+            return false;
+        }
         let start = format!("{}.", host.reversed());
         let below = self.hosts.range(start.clone()..);
         let mut below = below.take_while(|below| below.starts_with(&start));

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use toml::value::Datetime;
 
 use super::Digest;
+use crate::grant::Reservation;
 use crate::{Grant, Owner, Pattern};
 
 /// One entry: a token by its digest, and what it grants.
@@ -21,11 +22,18 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    /// The hosts that it names in full.
-    pub(super) fn reserved(&self) -> impl Iterator<Item = (String, Owner)> {
+    /// The hosts and names that it grants in full.
+    pub(super) fn reserved(&self) -> impl Iterator<Item = Reservation> {
         let owner = Owner::new(&self.owner);
-        let hosts = self.hosts.iter().filter_map(Pattern::exact);
-        hosts.map(move |host| (host.to_owned(), owner.clone()))
+        let hosts = self.hosts.iter().map(|host| (host, true));
+        let names = self.names.iter().map(|name| (name, false));
+        hosts.chain(names).filter_map(move |(pattern, is_host)| {
+            Some(Reservation {
+                text: pattern.exact()?.to_owned(),
+                is_host,
+                owner: owner.clone(),
+            })
+        })
     }
 
     pub(super) fn grant(&self) -> Grant {
