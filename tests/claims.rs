@@ -154,7 +154,7 @@ async fn what_is_granted_in_full_is_kept_for_its_owner() {
     let (code, _) = setup.refused("k-ana", &["--host", "x.shop.ana.test"]).await;
     assert_eq!(code, Some(4), "it is below cleo's");
     let (_blog, _) = setup.client("k-ana", &["--host", "blog.ana.test"]).await;
-    // What the operator grants in full is given below another's, too.
+    // Two hosts that are granted in full may be one below the other.
     let (_cart, _) = setup.client("k-cleo", &["--host", "x.blog.ana.test"]).await;
     let visitor = setup.visit("Host: x.blog.ana.test", "/").await;
     assert_eq!(visitor.text(), "the app");
@@ -330,7 +330,7 @@ hosts = ["mail.tunnel.test", "shop.ana.test", "x.blog.ana.test"]
 owner = "ana"
 sha256 = "49edee696342ee7862c987b7bdce7919ad5d7b9db8e61d53b514755d0c2da000"
 names = ["*"]
-hosts = ["*.ana.test"]
+hosts = ["*.ana.test", "blog.ana.test"]
 
 [[token]]
 owner = "ben"
