@@ -113,7 +113,6 @@ impl Account {
     }
 
     /// Reserves bytes that are held already, even beyond the budget's limit.
-    #[must_use]
     pub fn reserve(&self, bytes: usize) -> Reservation {
         self.0.memory.0.used.fetch_add(bytes, Ordering::Relaxed);
         self.0.used.fetch_add(bytes, Ordering::Relaxed);
