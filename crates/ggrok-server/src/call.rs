@@ -161,15 +161,13 @@ fn send(
     request: Request<Body>,
     pass: Option<Pass>,
 ) -> impl Future<Output = Result<Response, RelayError>> {
-    let entry = meter.entry().map(Arc::clone);
-    let account = entry
-        .as_ref()
-        .map_or_else(|| tunnel.account().clone(), |entry| entry.account().clone());
     if head.headers.contains_key(UPGRADE) {
         let peer = who.peer.clone();
-        let upgraded = upgrade::call(app, tunnel, peer, meter, head, request, account, pass);
+        let upgraded = upgrade::call(app, tunnel, peer, meter, head, request, pass);
         return Either::Left(Box::pin(upgraded));
     }
+    let entry = meter.entry().map(Arc::clone);
+    let account = meter.account(tunnel);
     let received = app.config.metrics.counts().received.clone();
     let (body, slow) = Upload::new(request.into_body(), received, entry, app.config.body_pace);
     let sent = tunnel.send(head, body, account, || meter.taken());

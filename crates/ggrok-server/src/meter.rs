@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use axum::response::Response;
 use bytes::{Buf, Bytes};
-use ggrok_protocol::Broken;
+use ggrok_protocol::{Account, Broken};
 use http::StatusCode;
 use http_body::Frame;
 use tokio::time::Instant;
 
+use crate::Tunnel;
 use crate::error::RelayError;
 use crate::limits::calls::{Entry, Permit};
 use crate::metrics::{During, Hop, Metrics};
@@ -48,6 +49,13 @@ impl Meter {
     /// The call's place.
     pub(crate) const fn permit(&self) -> Option<&Permit> {
         self.permit.as_ref()
+    }
+
+    /// The account that the call's memory counts in: the address's, or the tunnel's for a call that has no
+    /// place.
+    pub(crate) fn account(&self, tunnel: &Tunnel) -> Account {
+        let of_address = self.permit().map(|permit| permit.entry().account());
+        of_address.unwrap_or_else(|| tunnel.account()).clone()
     }
 
     /// Hands over the call's place, to what the call becomes and outlives it.

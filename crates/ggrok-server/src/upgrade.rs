@@ -6,7 +6,7 @@ use std::task::Poll;
 
 use axum::body::Body;
 use axum::response::Response;
-use ggrok_protocol::{Account, socket_body, splice};
+use ggrok_protocol::{socket_body, splice};
 use http::{Request, StatusCode, request};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
@@ -33,11 +33,11 @@ pub(crate) async fn call(
     meter: &mut Meter,
     head: request::Parts,
     mut request: Request<Body>,
-    account: Account,
     pass: Option<Pass>,
 ) -> Result<Response, RelayError> {
     let upgraded = hyper::upgrade::on(&mut request);
     let (feed, body) = socket_body();
+    let account = meter.account(tunnel);
     let response = tunnel.send(head, body, account, || meter.taken()).await?;
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
         feed.end();

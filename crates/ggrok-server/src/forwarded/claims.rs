@@ -47,8 +47,8 @@ impl Word {
             | b"viewer" | b"visitor" => Self::Qualifier,
             // English words end like this too: ship, zip, skip.
             [start @ .., b'i', b'p'] if OF_AN_IP.contains(&start) => Self::Address,
-            [.., b'a', b'd', b'd', b'r'] => Self::Address,
-            [b'f', b'o', b'r', b'w', b'a', b'r', b'd', b'e', b'd', ..] => Self::Address,
+            [.., b'a', b'd', b'd', b'r']
+            | [b'f', b'o', b'r', b'w', b'a', b'r', b'd', b'e', b'd', ..] => Self::Address,
             _ => Self::Other,
         }
     }
