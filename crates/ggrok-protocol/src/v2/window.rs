@@ -268,7 +268,7 @@ mod tests {
             reads_half(&mut window);
         }
         assert_eq!(account.used(), 1 << 20);
-        let others = memory.account().reserve(5 << 19);
+        let others = memory.account().reserve(3 << 20);
         while window.size > INITIAL {
             reads_half(&mut window);
         }
