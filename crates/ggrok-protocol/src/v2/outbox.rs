@@ -1,7 +1,7 @@
 //! What a session has to write: data in turn, control before it.
 
 use std::future::poll_fn;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
@@ -25,14 +25,17 @@ pub(crate) struct Outbox {
     control: Arc<Control>,
 }
 
-/// Control frames overtake data: credit, resets and pings must not wait behind bodies. A call has
-/// one entry for its credit and one reset, so the calls bound these lists.
-#[derive(Debug, Default)]
+/// Control frames overtake data: credit, resets and pings must not wait behind bodies.
+#[derive(Debug)]
 struct Control {
     waiting: Mutex<Waiting>,
     writer: AtomicWaker,
     /// Bytes of data that the writer has taken.
     sent: AtomicU64,
+    /// The most frames that may wait.
+    most: usize,
+    /// A frame was dropped because [`most`](Self::most) were waiting.
+    overrun: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -54,6 +57,17 @@ impl Control {
         self.writer.wake();
     }
 
+    /// Adds a frame of a call, or drops it and marks the session as overrun where too many wait.
+    fn add_frame(&self, add: impl FnOnce(&mut Waiting)) {
+        self.add(|waiting| {
+            if waiting.credits.len() + waiting.resets.len() < self.most {
+                add(waiting);
+            } else {
+                self.overrun.store(true, Ordering::Relaxed);
+            }
+        });
+    }
+
     /// What waits, where anything does.
     fn take(&self) -> Option<Waiting> {
         let mut waiting = self.waiting();
@@ -62,9 +76,16 @@ impl Control {
 }
 
 impl Outbox {
-    pub(crate) fn new() -> (Self, Writer) {
+    /// Makes the outbox of a tunnel that has so many calls at a time.
+    pub(crate) fn new(calls: usize) -> (Self, Writer) {
         let (data, queued) = mpsc::channel(QUEUE);
-        let control = Arc::default();
+        let control = Arc::new(Control {
+            waiting: Mutex::default(),
+            writer: AtomicWaker::new(),
+            sent: AtomicU64::new(0),
+            most: calls.saturating_add(QUEUE).saturating_mul(2),
+            overrun: AtomicBool::new(false),
+        });
         let outbox = Self {
             data,
             control: Arc::clone(&control),
@@ -91,18 +112,18 @@ impl Outbox {
 
     /// Queues credit.
     pub(crate) fn credit(&self, call: CallId, credit: u32) {
-        self.control.add(
-            |waiting| match waiting.credits.iter_mut().find(|(id, _)| *id == call) {
+        self.control.add_frame(|waiting| {
+            match waiting.credits.iter_mut().find(|(id, _)| *id == call) {
                 Some((_, more)) => *more = more.saturating_add(credit),
                 None => waiting.credits.push((call, credit)),
-            },
-        );
+            }
+        });
     }
 
     /// Queues a reset.
     pub(crate) fn reset(&self, call: CallId, code: ResetCode) {
         self.control
-            .add(|waiting| waiting.resets.push((call, code)));
+            .add_frame(|waiting| waiting.resets.push((call, code)));
     }
 
     /// Queues a reset after the data that waits, which it would else take away from the reader. Where
@@ -114,9 +135,12 @@ impl Outbox {
         }
     }
 
-    /// Resets that are not written yet: a peer that makes us reset and does not read them is none.
-    pub(crate) fn resets(&self) -> usize {
-        self.control.waiting().resets.len()
+    /// Whether the peer made more control frames necessary than it reads, which breaks the rules.
+    ///
+    /// A call has at most one reset and one credit waiting. An honest peer that stops reading stops the
+    /// queue of data too, so no more calls than that queue holds come and go meanwhile.
+    pub(crate) fn is_overrun(&self) -> bool {
+        self.control.overrun.load(Ordering::Relaxed)
     }
 
     /// Queues a GoAway.
@@ -281,7 +305,7 @@ mod tests {
     use futures_util::Sink;
     use tokio::task::yield_now;
 
-    use super::{BULK, CallId, Frame, Outbox};
+    use super::{BULK, CallId, Frame, Outbox, QUEUE, ResetCode};
     use crate::{Ending, Message, TransportError};
 
     /// Notes what is done with it.
@@ -321,7 +345,7 @@ mod tests {
 
     /// Two frames, of which the second is queued when the writer has had a turn.
     async fn written(length: usize) -> Vec<&'static str> {
-        let (outbox, writer) = Outbox::new();
+        let (outbox, writer) = Outbox::new(1);
         let notes = Notes::default();
         let writing = tokio::spawn(writer.run(notes.clone()));
         for _ in 0..2 {
@@ -333,6 +357,28 @@ mod tests {
         outbox.close(Ending::Done);
         writing.await.unwrap().unwrap();
         std::mem::take(&mut *notes.0.lock().unwrap())
+    }
+
+    #[tokio::test]
+    async fn drops_control_frames_beyond_its_bound_and_says_so() {
+        let (outbox, writer) = Outbox::new(1);
+        let most = 2 * (1 + QUEUE);
+        for number in 0..most {
+            let call = CallId::new(u32::try_from(number).unwrap());
+            if number % 2 == 0 {
+                outbox.reset(call, ResetCode::Cancelled);
+            } else {
+                outbox.credit(call, 1);
+            }
+        }
+        assert!(!outbox.is_overrun());
+        outbox.reset(CallId::new(u32::MAX), ResetCode::Cancelled);
+        assert!(outbox.is_overrun());
+        outbox.close(Ending::Done);
+        let notes = Notes::default();
+        writer.run(notes.clone()).await.unwrap();
+        let written = notes.0.lock().unwrap();
+        assert_eq!(written.iter().filter(|note| **note == "data").count(), most);
     }
 
     #[tokio::test]

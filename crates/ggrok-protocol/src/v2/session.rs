@@ -34,7 +34,7 @@ pub(crate) struct Shared {
 
 impl Shared {
     pub(crate) fn new(limits: Limits) -> (Arc<Self>, Writer) {
-        let (outbox, writer) = Outbox::new();
+        let (outbox, writer) = Outbox::new(limits.calls);
         let calls = Calls::new(limits);
         let shared = Self {
             calls,
@@ -172,6 +172,9 @@ impl Reader {
             return Ok(Some(Ending::GoingAway));
         };
         let came = self.pulse.heard();
+        if self.shared.outbox.is_overrun() {
+            return Err(SessionError::Violation);
+        }
         match message? {
             Message::Binary(frame) => self.take(frame, came)?,
             Message::Parts(frame) => self.take(frame.concat().into(), came)?,
@@ -212,7 +215,7 @@ impl Reader {
                 if let Some(call) = self.find(call) {
                     match decode_trailers(&fields) {
                         Ok(trailers) => call.deliver_trailers(trailers)?,
-                        Err(_) => return self.give_up(&call),
+                        Err(_) => self.give_up(&call, ResetCode::Malformed),
                     }
                 }
             }
@@ -262,30 +265,23 @@ impl Reader {
             Ok(call) => call,
             Err(NotTaken::Violation) => return Err(Violation),
             Err(NotTaken::Unwanted) => return Ok(()),
-            Err(NotTaken::Full) => return self.reset(id, ResetCode::Refused),
+            Err(NotTaken::Full) => {
+                self.shared.outbox.reset(id, ResetCode::Refused);
+                return Ok(());
+            }
         };
         deliver(&call)?;
         if arrivals.try_send(Arrival::Call(call, head)).is_err() {
             self.shared.calls.remove(id);
-            return self.reset(id, ResetCode::Refused);
+            self.shared.outbox.reset(id, ResetCode::Refused);
         }
         Ok(())
     }
 
-    /// Ends a call of which something came that does not parse.
-    fn give_up(&self, call: &Call) -> Result<(), Violation> {
-        let code = ResetCode::Malformed;
+    /// Ends a call of which something came that is refused.
+    fn give_up(&self, call: &Call, code: ResetCode) {
         self.shared.calls.remove(call.id);
         call.end(Over::Reset(code));
-        self.reset(call.id, code)
-    }
-
-    /// Resets a call. A peer that makes more of this necessary than it reads breaks the rules.
-    fn reset(&self, id: CallId, code: ResetCode) -> Result<(), Violation> {
-        if self.shared.outbox.resets() > self.shared.limits.calls {
-            return Err(Violation);
-        }
-        self.shared.outbox.reset(id, code);
-        Ok(())
+        self.shared.outbox.reset(call.id, code);
     }
 }

@@ -951,3 +951,26 @@ async fn the_client_refuses_calls_over_its_limit_and_targets_elsewhere() {
     assert!(arrived.is_err(), "a target elsewhere is no call");
     assert!(!session.is_finished());
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_client_leaves_a_relay_that_makes_more_resets_than_it_reads() {
+    let limits = Limits {
+        calls: 4,
+        ..Limits::default()
+    };
+    let ask = r#"{"method":"GET","target":"/","fields":[]}"#;
+    let upload = r#"{"method":"POST","target":"/","fields":[["content-length","5"]]}"#;
+    for bad in ["no head", ask, upload] {
+        let (near, mut far) = ends();
+        let (mut incoming, session) = accept(Dialect::V2, limits);
+        let session = tokio::spawn(session.run(near));
+        // Each call is dropped at once, without an answer.
+        let dropping = tokio::spawn(async move { while incoming.next().await.is_some() {} });
+        for number in 1..2000 {
+            far.send(frame(1, 1, number, &head(bad, b""))).await.ok();
+        }
+        let ended = session.await.unwrap();
+        assert!(matches!(ended, Err(SessionError::Violation)), "{bad}");
+        dropping.await.unwrap();
+    }
+}
