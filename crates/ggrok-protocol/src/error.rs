@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use http::HeaderName;
+use http::{HeaderName, Method};
 
 use crate::Ending;
 
@@ -94,6 +94,10 @@ pub enum DecodeError {
     /// The target is neither a path nor a URL.
     #[error("the target in the envelope is neither a path nor a URL")]
     Target,
+    /// A client does not replay this method: CONNECT opens a tunnel through whatever serves it, and TRACE
+    /// returns fields that pages may not read (RFC 9110, sections 9.3.6 and 9.3.8).
+    #[error("a request of the method {0} is not replayed")]
+    Method(Method),
     /// The envelope holds no final status.
     #[error("status {0} is not a final one")]
     Status(u16),

@@ -37,6 +37,7 @@ mod pieces;
 mod pulse;
 mod refusal;
 mod registration;
+mod replayable;
 mod rules;
 mod sent;
 mod splice;

@@ -21,8 +21,8 @@ use crate::pulse::{Beat, Pulse, probes};
 use crate::tunnel::{IncomingCall, Responder};
 use crate::wire::{self, Messages, Outbox};
 use crate::{BodyLength, Broken, Responded};
-use crate::{CallError, EncodeError, Ending, Limits, Message, Refusal, SessionError, Transport};
-use crate::{TransportError, TunnelBody};
+use crate::{CallError, DecodeError, EncodeError, Ending, Limits, Message, Refusal, SessionError};
+use crate::{Transport, TransportError, TunnelBody};
 
 /// The calls that come in.
 #[derive(Debug)]
@@ -168,6 +168,12 @@ const UNREADABLE: Refusal = Refusal::new(
     "The request was damaged on its way through the relay, and was not passed on.",
 );
 
+const METHOD: Refusal = Refusal::new(
+    StatusCode::NOT_IMPLEMENTED,
+    "method-not-replayed",
+    "The ggrok client does not pass CONNECT and TRACE on to its app.",
+);
+
 fn encode_refusal(
     codec: Codec,
     refusal: &Refusal,
@@ -292,8 +298,12 @@ impl Desk {
             Err(error) if error.is_violation() => {
                 return Err(SessionError::NoEnvelope(error.to_string()));
             }
-            Err(_) => {
-                let (_, answer) = encode_refusal(self.codec, &UNREADABLE, None);
+            Err(error) => {
+                let refusal = match error {
+                    DecodeError::Method(_) => &METHOD,
+                    _ => &UNREADABLE,
+                };
+                let (_, answer) = encode_refusal(self.codec, refusal, None);
                 return self.outbox.post(Message::Text(answer.into()));
             }
         };

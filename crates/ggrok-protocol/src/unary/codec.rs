@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::{Method, Request, Response, request, response};
 
 use super::{ggrok, magic_mirror};
-use crate::{DecodeError, EncodeError};
+use crate::{DecodeError, EncodeError, replayable};
 
 /// The envelopes of one unary dialect: four pure functions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,12 +26,15 @@ impl Codec {
         }
     }
 
-    /// Reads a request. Its target has no scheme and no authority, whatever the relay sent.
+    /// Reads a request that a client may replay. Its target has no scheme and no authority, whatever the
+    /// relay sent.
     pub(crate) fn decode_request(self, message: &[u8]) -> Result<Request<Bytes>, DecodeError> {
-        match self {
+        let request = match self {
             Self::Ggrok => ggrok::decode_request(message),
             Self::MagicMirror => magic_mirror::decode_request(message),
-        }
+        }?;
+        replayable::check(&request)?;
+        Ok(request)
     }
 
     /// Writes a response as the text of one message.

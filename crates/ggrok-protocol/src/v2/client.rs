@@ -21,7 +21,7 @@ use super::window::INITIAL;
 use crate::error::ResetCode;
 use crate::headers::remove_hop_by_hop;
 use crate::within::within;
-use crate::{Broken, DecodeError, Ending, Limits, Responded, TunnelBody};
+use crate::{Broken, DecodeError, Ending, Limits, Responded, TunnelBody, replayable};
 
 /// What comes in at the client.
 #[derive(Debug)]
@@ -264,6 +264,7 @@ const LAST: Duration = Duration::from_secs(5);
 /// Reads a request's head as the local server is to have it.
 fn request(head: &Bytes, known: &mut Known) -> Result<(Request<()>, Asks), DecodeError> {
     let (mut request, asks) = head::decode_request(head, known)?;
+    replayable::check(&request)?;
     let headers = request.headers_mut();
     remove_hop_by_hop(headers);
     if let Some(protocol) = &asks.upgrade {

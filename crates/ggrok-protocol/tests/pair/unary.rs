@@ -56,6 +56,7 @@ scenarios! {
     tells_the_client_why_its_tunnel_is_closed,
     answers_a_call_that_was_dropped,
     answers_a_request_that_it_cannot_read,
+    refuses_what_only_a_proxy_would_take,
     leaves_a_relay_that_speaks_out_of_turn,
     replaces_a_response_that_it_cannot_carry,
 }
@@ -115,6 +116,17 @@ impl Peer {
         self.send(&request).await;
     }
 
+    /// Sends a request for a target.
+    async fn ask_for(&mut self, method: &str, target: &str) {
+        let request = match self.dialect {
+            Dialect::MagicMirror => json!({ "method": method, "uri": target }),
+            _ => {
+                json!({ "Req": format!("{method} {target} HTTP/1.1\r\nHost: a\r\n\r\n"), "URL": target })
+            }
+        };
+        self.send(&request).await;
+    }
+
     /// Sends an answer.
     async fn answer(&mut self, status: u16, body: &str) {
         let body = BASE64_STANDARD.encode(body);
@@ -151,15 +163,22 @@ impl Peer {
         target.unwrap().to_owned()
     }
 
-    /// Takes an answer, and tells the error in it.
+    /// Takes an answer of 502, and tells the error in it.
     async fn refused(&mut self) -> String {
+        let (status, error) = self.refusal().await;
+        assert_eq!(status, 502);
+        error
+    }
+
+    /// Takes an answer, and tells its status and the error in it.
+    async fn refusal(&mut self) -> (u64, String) {
         let answer = self.received().await;
         let (status, fields) = match self.dialect {
             Dialect::MagicMirror => (&answer["status_code"], &answer["headers"]),
             _ => (&answer["StatusCode"], &answer["Header"]),
         };
-        assert_eq!(status, 502);
-        fields["X-Ggrok-Error"][0].as_str().unwrap().to_owned()
+        let error = fields["X-Ggrok-Error"][0].as_str().unwrap();
+        (status.as_u64().unwrap(), error.to_owned())
     }
 
     /// The next envelope that the other end sends.
@@ -479,6 +498,25 @@ async fn answers_a_request_that_it_cannot_read(dialect: Dialect) {
     let (_incoming, _session, mut peer) = client(dialect, Limits::default());
     peer.ask("no name").await;
     assert_eq!(peer.refused().await, "unreadable-request");
+}
+
+async fn refuses_what_only_a_proxy_would_take(dialect: Dialect) {
+    let (mut incoming, _session, mut peer) = client(dialect, Limits::default());
+    for (method, target) in [("CONNECT", "/"), ("CONNECT", "*"), ("TRACE", "/")] {
+        peer.ask_for(method, target).await;
+        let refused = (501, "method-not-replayed".to_owned());
+        assert_eq!(peer.refusal().await, refused, "{method} {target}");
+    }
+    for (method, target) in [("GET", "*"), ("CONNECT", "evil.example:80")] {
+        peer.ask_for(method, target).await;
+        assert_eq!(
+            peer.refused().await,
+            "unreadable-request",
+            "{method} {target}"
+        );
+    }
+    peer.ask_for("OPTIONS", "*").await;
+    assert_eq!(arrived(&mut incoming).await.request.uri(), "*");
 }
 
 async fn leaves_a_relay_that_speaks_out_of_turn(dialect: Dialect) {

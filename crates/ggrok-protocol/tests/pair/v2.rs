@@ -942,13 +942,29 @@ async fn the_client_refuses_calls_over_its_limit_and_targets_elsewhere() {
         panic!("no reset");
     };
     assert_eq!(&reset[..], [5, 0, 0, 0, 0, 1, 0, 5]);
-    let elsewhere = head(
-        r#"{"method":"GET","target":"http://evil.example/","fields":[]}"#,
-        b"",
-    );
-    far.send(frame(1, 1, 3, &elsewhere)).await.unwrap();
-    let arrived = timeout(Duration::from_secs(1), incoming.next()).await;
-    assert!(arrived.is_err(), "a target elsewhere is no call");
+    for (number, (method, target)) in (3..).zip([
+        ("GET", "http://evil.example/"),
+        ("GET", "evil.example:80"),
+        ("GET", ""),
+        ("GET", "*"),
+        ("POST", "*"),
+        ("CONNECT", "*"),
+        ("CONNECT", "/"),
+        ("CONNECT", "evil.example:80"),
+        ("TRACE", "/"),
+    ]) {
+        let asked = format!(r#"{{"method":"{method}","target":"{target}","fields":[]}}"#);
+        far.send(frame(1, 1, number, &head(&asked, b"")))
+            .await
+            .unwrap();
+        let arrived = timeout(Duration::from_millis(1), incoming.next()).await;
+        assert!(arrived.is_err(), "{method} {target} is a call");
+        let reset = far.next().await.unwrap().unwrap();
+        assert_eq!(reset, frame(5, 0, number, &[0, 4]), "{method} {target}");
+    }
+    let options = head(r#"{"method":"OPTIONS","target":"*","fields":[]}"#, b"");
+    far.send(frame(1, 1, 20, &options)).await.unwrap();
+    assert!(matches!(incoming.next().await, Some(Arrival::Call(_))));
     assert!(!session.is_finished());
 }
 
