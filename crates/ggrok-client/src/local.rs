@@ -14,12 +14,14 @@ use std::time::Duration;
 
 use futures_util::TryFutureExt;
 use futures_util::future::Either;
-use ggrok_protocol::{Dialect, ERROR_HEADER, Flush, FlushedBody, TunnelBody, remove_hop_by_hop};
+use ggrok_protocol::{
+    Dialect, ERROR_HEADER, Flush, FlushedBody, TunnelBody, fits_response, remove_hop_by_hop,
+};
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TE, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body::Body;
 use hyper::body::Incoming;
-use hyper::client::conn::http1;
+use hyper::client::conn::{TrySendError, http1};
 use hyper_util::rt::TokioIo;
 use tokio::time::timeout;
 
@@ -100,6 +102,9 @@ impl Local {
             request
         };
         let mut replied = self.replay(request, dialect, &repeated).await?;
+        if !fits_response(replied.headers_mut()) {
+            return Err(LocalError::HeadTooLarge);
+        }
         if let (Some(own_origin), Some(public)) = (&self.own_origin, public) {
             own_origin.show(&public, replied.headers_mut());
         }
@@ -159,7 +164,7 @@ impl Local {
         let request = Request::from_parts(head, TunnelBody::empty());
         let mut connection = self.connect().await?;
         let sent = connection.send(request).await;
-        let mut response = sent.map_err(|failed| LocalError::Broken(failed.into_error()))?;
+        let mut response = sent.map_err(TrySendError::into_error)?;
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
             let response = self.pooled(response, connection)?;
             return Ok(Replied::Response(onward(response)));
@@ -214,7 +219,7 @@ impl Local {
                 Ok(response) => return self.pooled(response, connection),
                 // What cannot be parsed is an answer all the same.
                 Err(failed) if failed.error().is_parse() => {
-                    return Err(LocalError::Broken(failed.into_error()));
+                    return Err(failed.into_error().into());
                 }
                 Err(mut failed) => match failed.take_message() {
                     Some(unsent) => *request = unsent.map(FlushedBody::into_inner),
@@ -222,13 +227,13 @@ impl Local {
                         *request = repeated();
                         frame(&mut request);
                     }
-                    None => return Err(LocalError::Broken(failed.into_error())),
+                    None => return Err(failed.into_error().into()),
                 },
             }
         }
         let mut connection = Box::pin(self.connect()).await?;
         let sent = connection.send(*request).await;
-        let response = sent.map_err(|failed| LocalError::Broken(failed.into_error()))?;
+        let response = sent.map_err(TrySendError::into_error)?;
         self.pooled(response, connection)
     }
 

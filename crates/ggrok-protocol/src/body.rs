@@ -20,7 +20,12 @@ pub struct TunnelBody(Kind);
 
 #[derive(Debug)]
 enum Kind {
-    Whole { bytes: Bytes, _held: Option<Held> },
+    Whole {
+        bytes: Bytes,
+        /// The head was large, so the body is not said to be empty: see the streamed bodies.
+        has_large_head: bool,
+        _held: Option<Held>,
+    },
     Response(v2::ResponseBody),
     Request(v2::RequestBody),
 }
@@ -32,8 +37,20 @@ impl TunnelBody {
         Self::whole(Bytes::new(), None)
     }
 
-    pub(crate) fn whole(bytes: Bytes, held: Option<Held>) -> Self {
-        Self(Kind::Whole { bytes, _held: held })
+    pub(crate) const fn whole(bytes: Bytes, held: Option<Held>) -> Self {
+        Self(Kind::Whole {
+            bytes,
+            has_large_head: false,
+            _held: held,
+        })
+    }
+
+    /// Notes how long the head of a body that is whole was.
+    pub(crate) const fn behind_head_of(mut self, length: usize) -> Self {
+        if let Kind::Whole { has_large_head, .. } = &mut self.0 {
+            *has_large_head = length >= v2::LARGE_HEAD;
+        }
+        self
     }
 
     pub(crate) const fn response(body: v2::ResponseBody) -> Self {
@@ -69,7 +86,11 @@ impl Body for TunnelBody {
 
     fn is_end_stream(&self) -> bool {
         match &self.0 {
-            Kind::Whole { bytes, .. } => bytes.is_empty(),
+            Kind::Whole {
+                bytes,
+                has_large_head,
+                ..
+            } => bytes.is_empty() && !has_large_head,
             Kind::Response(body) => body.is_end_stream(),
             Kind::Request(body) => body.is_end_stream(),
         }

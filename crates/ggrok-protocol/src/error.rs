@@ -26,6 +26,12 @@ pub enum CallError {
     /// [`Limits::held`](crate::Limits::held) bytes are held.
     #[error("the tunnel holds too many bytes of other calls")]
     TooManyBytes,
+    /// The request's head is over the limit of the tunnel. Nothing was sent.
+    #[error("the request's head is over the limit of the tunnel")]
+    RequestHeadTooLarge,
+    /// The response's head is over the limit of the tunnel.
+    #[error("the response's head is over the limit of the tunnel")]
+    ResponseHeadTooLarge,
     /// The request body is over [`Limits::body`](crate::Limits::body).
     #[error("the request body is over the limit of this tunnel")]
     BodyTooLarge,
@@ -94,6 +100,9 @@ pub enum DecodeError {
     /// The target is neither a path nor a URL.
     #[error("the target in the envelope is neither a path nor a URL")]
     Target,
+    /// The head is over the limit of the tunnel.
+    #[error("the head in the envelope is over the limit")]
+    HeadTooLarge,
     /// A client does not replay this method: CONNECT opens a tunnel through whatever serves it, and TRACE
     /// returns fields that pages may not read (RFC 9110, sections 9.3.6 and 9.3.8).
     #[error("a request of the method {0} is not replayed")]

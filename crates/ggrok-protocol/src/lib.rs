@@ -27,6 +27,7 @@ mod fair;
 mod flushed;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
+mod head_limit;
 mod headers;
 mod json;
 mod limits;
@@ -55,6 +56,7 @@ pub use error::{
     BodyError, CallError, DecodeError, EncodeError, ResetCode, SessionError, TransportError,
 };
 pub use flushed::{Flush, FlushedBody};
+pub use head_limit::fits_response;
 pub use headers::{REQUEST_ID, remove_hop_by_hop, requested_upgrade};
 pub use limits::Limits;
 pub use memory::{Account, Memory, Reservation};

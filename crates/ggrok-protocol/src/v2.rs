@@ -34,6 +34,9 @@ pub(crate) use frame::Frame;
 #[cfg(any(test, fuzzing))]
 pub(crate) use head::{carry, reread as reread_heads};
 
+pub(crate) use body::LARGE_HEAD;
+pub(crate) use head::fields_length;
+
 pub(crate) use client::{Answer, Arrivals, accept};
 pub(crate) use relay::{Line, open};
 pub(crate) use session::Session;

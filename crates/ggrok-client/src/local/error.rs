@@ -15,10 +15,18 @@ pub(crate) enum LocalError {
     TimedOut,
     /// It closed the connection, or what it sent is no response in the HTTP that it should speak.
     Broken(hyper::Error),
+    /// The head of its response is larger than a tunnel carries.
+    HeadTooLarge,
     /// The request's host or target cannot be said in HTTP/2.
     Target(http::Error),
     /// What it sent can be read as several responses, or answers another request than ours.
     Invalid(&'static str),
+}
+
+impl From<hyper::Error> for LocalError {
+    fn from(error: hyper::Error) -> Self {
+        Self::Broken(error)
+    }
 }
 
 impl LocalError {
@@ -39,6 +47,11 @@ impl LocalError {
                 StatusCode::BAD_GATEWAY,
                 "local-broken",
                 "The app behind the ggrok client closed the connection or sent no valid response.",
+            ),
+            Self::HeadTooLarge => (
+                StatusCode::BAD_GATEWAY,
+                "response-head-too-large",
+                "The fields of the app's response are larger than this tunnel carries.",
             ),
             Self::Target(_) => (
                 StatusCode::BAD_REQUEST,
@@ -72,6 +85,7 @@ impl fmt::Display for LocalError {
             Self::Unreachable(error) => write!(f, "cannot connect: {error}"),
             Self::TimedOut => f.write_str("no response in time"),
             Self::Broken(error) => write!(f, "no valid response: {error}"),
+            Self::HeadTooLarge => f.write_str("the fields of its response are over 256 KiB"),
             Self::Target(error) => write!(f, "cannot be said in HTTP/2: {error}"),
             Self::Invalid(why) => write!(f, "no valid response: {why}"),
         }

@@ -88,13 +88,13 @@ impl Connections {
                     request = repeated();
                     bring_into_http2(&mut request).map_err(LocalError::Target)?;
                 }
-                None => return Err(LocalError::Broken(failed.into_error())),
+                None => return Err(failed.into_error().into()),
             }
             self.retire(&place.connection);
         }
         let mut place = self.new_place(upstream).await?;
         let sent = place.send(request).await;
-        let response = sent.map_err(|failed| LocalError::Broken(failed.into_error()))?;
+        let response = sent.map_err(TrySendError::into_error)?;
         Ok((response, place))
     }
 

@@ -168,6 +168,12 @@ const UNREADABLE: Refusal = Refusal::new(
     "The request was damaged on its way through the relay, and was not passed on.",
 );
 
+const HEAD_TOO_LARGE: Refusal = Refusal::new(
+    StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+    "head-too-large",
+    "The ggrok client takes no request whose fields are so large together.",
+);
+
 const METHOD: Refusal = Refusal::new(
     StatusCode::NOT_IMPLEMENTED,
     "method-not-replayed",
@@ -301,6 +307,7 @@ impl Desk {
             Err(error) => {
                 let refusal = match error {
                     DecodeError::Method(_) => &METHOD,
+                    DecodeError::HeadTooLarge => &HEAD_TOO_LARGE,
                     _ => &UNREADABLE,
                 };
                 let (_, answer) = encode_refusal(self.codec, refusal, None);

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use http::{Method, Request, Response, request, response};
 
 use super::{ggrok, magic_mirror};
+use crate::head_limit::fits_request;
 use crate::{DecodeError, EncodeError, replayable};
 
 /// The envelopes of one unary dialect: four pure functions.
@@ -34,6 +35,9 @@ impl Codec {
             Self::MagicMirror => magic_mirror::decode_request(message),
         }?;
         replayable::check(&request)?;
+        if !fits_request(request.headers()) {
+            return Err(DecodeError::HeadTooLarge);
+        }
         Ok(request)
     }
 

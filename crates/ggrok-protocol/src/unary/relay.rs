@@ -17,7 +17,7 @@ use crate::headers::requested_upgrade;
 use crate::pulse::{Beat, Pulse};
 use crate::wire::{self, Messages, Outbox};
 use crate::{Account, CallError, Ending, Limits, Message, SessionError, Transport, TransportError};
-use crate::{EncodeError, TunnelBody};
+use crate::{EncodeError, TunnelBody, fits_response, head_limit};
 
 /// Makes the relay's end: where calls go in, and the session that carries them.
 pub(crate) fn open(codec: Codec, limits: Limits) -> (Line, Session) {
@@ -124,8 +124,12 @@ impl Line {
         response: Response<Bytes>,
         account: Option<&Account>,
     ) -> Result<Response<TunnelBody>, CallError> {
-        let held = Held::take(&self.held, account, response.body().len())?;
-        Ok(response.map(|body| TunnelBody::whole(body, Some(held))))
+        if !fits_response(response.headers()) {
+            return Err(CallError::ResponseHeadTooLarge);
+        }
+        let head = head_limit::length(response.headers());
+        let held = Held::take(&self.held, account, head + response.body().len())?;
+        Ok(response.map(|body| TunnelBody::whole(body, Some(held)).behind_head_of(head)))
     }
 
     /// Bytes that may be held for calls, and that are left of them.

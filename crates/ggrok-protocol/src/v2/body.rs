@@ -22,6 +22,9 @@ pub(crate) struct Incoming<G> {
     left: Option<u64>,
     /// Credit that is granted when the body is first read: the peer's visitor waits for a 100.
     promised: Option<u32>,
+    /// The head is large. Then the body is not said to be empty, so that whoever writes the head keeps the
+    /// body, and with it what the head takes of the budget, until the head is mostly written.
+    has_large_head: bool,
     /// Ends the call when the body is dropped.
     _guard: G,
 }
@@ -41,8 +44,15 @@ impl<G> Incoming<G> {
             outbox,
             left,
             promised,
+            has_large_head: false,
             _guard: guard,
         }
+    }
+
+    /// Notes how long the head was.
+    pub(crate) const fn behind_head_of(mut self, length: usize) -> Self {
+        self.has_large_head = length >= LARGE_HEAD;
+        self
     }
 
     /// Bytes that were announced and never come, where the body has ended and was read.
@@ -81,11 +91,14 @@ impl<G: Unpin> Body for Incoming<G> {
             Err(Over::BodyStalled | Over::BodyUntaken) => {
                 Some(Err(BodyError::Reset(ResetCode::TimedOut)))
             }
+            Err(Over::HeadTooLarge | Over::NoRoom) => {
+                Some(Err(BodyError::Reset(ResetCode::Refused)))
+            }
         })
     }
 
     fn is_end_stream(&self) -> bool {
-        self.call.is_drained()
+        !self.has_large_head && self.call.is_drained()
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -96,6 +109,9 @@ impl<G: Unpin> Body for Incoming<G> {
         }
     }
 }
+
+/// Bytes of a head that is large. hyper asks for no more of a body while it has 128 KiB to write.
+pub(crate) const LARGE_HEAD: usize = 64 << 10;
 
 impl<G> Drop for Incoming<G> {
     fn drop(&mut self) {

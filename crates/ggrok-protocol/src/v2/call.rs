@@ -11,6 +11,7 @@ use super::inbox::Inbox;
 use super::window::{Overflow, Window};
 use crate::Broken;
 use crate::error::ResetCode;
+use crate::head_limit;
 
 /// Identifies a call on its tunnel. The relay counts up from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -49,6 +50,10 @@ pub(crate) enum Over {
     BodyStalled,
     /// The peer took nothing more of the body that goes out.
     BodyUntaken,
+    /// The response's head is over the limit.
+    HeadTooLarge,
+    /// The tunnel's budget has no room for what came.
+    NoRoom,
 }
 
 impl Over {
@@ -62,7 +67,7 @@ impl Over {
             Self::Reset(ResetCode::TimedOut) | Self::BodyStalled | Self::BodyUntaken => {
                 Broken::VisitorStalled
             }
-            Self::Reset(_) | Self::Closed => Broken::Tunnel,
+            Self::Reset(_) | Self::Closed | Self::HeadTooLarge | Self::NoRoom => Broken::Tunnel,
         }
     }
 }
@@ -150,8 +155,14 @@ impl Call {
         if std::mem::replace(&mut state.headed, true) {
             return Err(Violation);
         }
-        state.head = Some(head);
-        wake(&mut state.watcher);
+        if head.len() > head_limit::RESPONSE {
+            state.end(Over::HeadTooLarge);
+        } else if !state.window.charge(head.len()) {
+            state.end(Over::NoRoom);
+        } else {
+            state.head = Some(head);
+            wake(&mut state.watcher);
+        }
         Ok(())
     }
 
@@ -171,15 +182,24 @@ impl Call {
         Ok(())
     }
 
-    /// Takes the end of the body in, with trailers.
-    pub(crate) fn deliver_trailers(&self, trailers: HeaderMap) -> Result<(), Violation> {
+    /// Takes the end of the body in, with trailers that came as so many bytes. Returns whether the budget has
+    /// room for them.
+    pub(crate) fn deliver_trailers(
+        &self,
+        trailers: HeaderMap,
+        length: usize,
+    ) -> Result<bool, Violation> {
         let mut state = self.state();
-        if std::mem::replace(&mut state.ended, true) {
+        if state.ended {
             return Err(Violation);
         }
+        if !state.window.charge(length) {
+            return Ok(false);
+        }
+        state.ended = true;
         state.trailers = Some(trailers);
         wake(&mut state.reader);
-        Ok(())
+        Ok(true)
     }
 
     /// Takes credit in.
@@ -193,11 +213,7 @@ impl Call {
     /// Ends the call before its time. The first reason counts. What came of the body before can still
     /// be read.
     pub(crate) fn end(&self, over: Over) {
-        let mut state = self.state();
-        state.over.get_or_insert(over);
-        wake(&mut state.watcher);
-        wake(&mut state.reader);
-        wake(&mut state.writer);
+        self.state().end(over);
     }
 
     /// Drops what comes of the body from now on.
@@ -313,6 +329,15 @@ impl Call {
             state.credit = left;
         }
         left.is_some()
+    }
+}
+
+impl State {
+    fn end(&mut self, over: Over) {
+        self.over.get_or_insert(over);
+        wake(&mut self.watcher);
+        wake(&mut self.reader);
+        wake(&mut self.writer);
     }
 }
 

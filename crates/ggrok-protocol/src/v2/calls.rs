@@ -7,7 +7,7 @@ use tokio::sync::Notify;
 
 use super::call::{Call, CallId, Over};
 use super::window::{Budget, INITIAL, Window};
-use crate::{Account, CallError, Limits};
+use crate::{Account, CallError, Limits, head_limit};
 
 /// The live calls of one tunnel.
 #[derive(Debug)]
@@ -37,7 +37,7 @@ pub(crate) enum NotTaken {
     Violation,
     /// It was reset before it came.
     Unwanted,
-    /// There are as many calls, or bytes, as there may be.
+    /// There are as many calls, or bytes, as there may be, or its head is over the limit.
     Full,
 }
 
@@ -91,8 +91,8 @@ impl Calls {
         Ok((call, announced))
     }
 
-    /// Takes a call of the relay's.
-    pub(crate) fn take(&self, id: CallId) -> Result<Arc<Call>, NotTaken> {
+    /// Takes a call of the relay's, with a head of so many bytes.
+    pub(crate) fn take(&self, id: CallId, head: usize) -> Result<Arc<Call>, NotTaken> {
         let mut table = self.table();
         if id <= table.last {
             return Err(NotTaken::Violation);
@@ -103,10 +103,15 @@ impl Calls {
         if unwanted {
             return Err(NotTaken::Unwanted);
         }
-        if table.live.len() >= self.limits.calls {
+        if table.live.len() >= self.limits.calls || head > head_limit::REQUEST {
             return Err(NotTaken::Full);
         }
-        let window = Window::open(&self.budget, None, self.limits.window).ok_or(NotTaken::Full)?;
+        let mut window =
+            Window::open(&self.budget, None, self.limits.window).ok_or(NotTaken::Full)?;
+        // It is kept as it came, and once more while it is written to the local server.
+        if !window.charge(2 * head) {
+            return Err(NotTaken::Full);
+        }
         let call = Arc::new(Call::new(id, window, INITIAL));
         table.live.insert(id, Arc::clone(&call));
         Ok(call)

@@ -132,6 +132,11 @@ pub(crate) fn decode_response(
     Ok((response, upgrade))
 }
 
+/// Bytes that fields have on the wire.
+pub(crate) fn fields_length(fields: &HeaderMap) -> usize {
+    encode_trailers(fields).len()
+}
+
 /// Writes trailer fields.
 pub(crate) fn encode_trailers(trailers: &HeaderMap) -> Bytes {
     let mut out = Vec::new();

@@ -20,6 +20,7 @@ use super::head::{self, Asks};
 use super::send::{Rest, Unsent};
 use super::session::{Session, Shared};
 use crate::error::ResetCode;
+use crate::head_limit;
 use crate::headers::{remove_hop_by_hop, requested_upgrade};
 use crate::within::within;
 use crate::{Account, CallError, DecodeError, Ending, Limits, TunnelBody};
@@ -126,6 +127,9 @@ impl Line {
         B: Body<Data = Bytes> + Unpin,
         B::Error: fmt::Display,
     {
+        if envelope.len() > head_limit::REQUEST {
+            return Err(CallError::RequestHeadTooLarge);
+        }
         if !waits {
             rest.gather().await;
             if let Some(failed) = rest.failed_at_once() {
@@ -175,6 +179,7 @@ impl Line {
         }
         let outbox = self.shared.outbox.clone();
         let body = Incoming::new(call, outbox, response.headers(), None, live);
+        let body = body.behind_head_of(head.len());
         Ok(response.map(|()| TunnelBody::response(body)))
     }
 
@@ -276,6 +281,8 @@ impl From<Over> for CallError {
             Over::BodyBroken => Self::BodyBroken("behind its head".into()),
             Over::BodyStalled => Self::BodyStalled,
             Over::BodyUntaken => Self::TimedOut,
+            Over::HeadTooLarge => Self::ResponseHeadTooLarge,
+            Over::NoRoom => Self::TooManyBytes,
         }
     }
 }

@@ -18,6 +18,7 @@ use super::frame::Frame;
 use super::head::encode_trailers;
 use super::outbox::{Outbox, Place, SessionEnded};
 use crate::BodyLength;
+use crate::head_limit;
 use crate::headers::MAX_FIELDS;
 use crate::within::within;
 
@@ -157,7 +158,10 @@ where
                 }
                 Err(frame) => {
                     let trailers = frame.into_trailers().ok();
-                    if trailers.as_ref().map_or(0, HeaderMap::len) > MAX_FIELDS {
+                    let is_over = |trailers: &HeaderMap| {
+                        trailers.len() > MAX_FIELDS || !head_limit::fit_trailers(trailers)
+                    };
+                    if trailers.as_ref().is_some_and(is_over) {
                         self.failed = Some(Unsent::Broken("too many trailers".into()));
                         return;
                     }

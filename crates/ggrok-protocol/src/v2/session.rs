@@ -15,6 +15,7 @@ use super::frame::Frame;
 use super::head::{Known, decode_trailers};
 use super::outbox::{Outbox, Writer};
 use crate::error::ResetCode;
+use crate::head_limit;
 use crate::on_wake::OnWake;
 use crate::pulse::{Beat, Pulse, probes};
 use crate::wire::{FAREWELL, Messages, farewell, last_words, split};
@@ -213,10 +214,7 @@ impl Reader {
             }
             Frame::Trailers { call, fields } => {
                 if let Some(call) = self.find(call) {
-                    match decode_trailers(&fields) {
-                        Ok(trailers) => call.deliver_trailers(trailers)?,
-                        Err(_) => self.give_up(&call, ResetCode::Malformed),
-                    }
+                    self.apply_trailers(&call, &fields)?;
                 }
             }
             Frame::Window { call, credit } => {
@@ -247,6 +245,20 @@ impl Reader {
         self.shared.calls.find(call)
     }
 
+    fn apply_trailers(&self, call: &Call, fields: &[u8]) -> Result<(), Violation> {
+        let trailers = (fields.len() <= head_limit::TRAILERS)
+            .then(|| decode_trailers(fields).ok())
+            .flatten();
+        let Some(trailers) = trailers else {
+            self.give_up(call, ResetCode::Malformed);
+            return Ok(());
+        };
+        if !call.deliver_trailers(trailers, fields.len())? {
+            self.give_up(call, ResetCode::Refused);
+        }
+        Ok(())
+    }
+
     /// Takes a head in, behind what came along with it of the body.
     fn apply_head(
         &self,
@@ -261,7 +273,7 @@ impl Reader {
             }
             return Ok(());
         };
-        let call = match self.shared.calls.take(id) {
+        let call = match self.shared.calls.take(id, head.len()) {
             Ok(call) => call,
             Err(NotTaken::Violation) => return Err(Violation),
             Err(NotTaken::Unwanted) => return Ok(()),

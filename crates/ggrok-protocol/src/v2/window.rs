@@ -14,6 +14,9 @@ pub(crate) const INITIAL: u32 = 64 << 10;
 /// Who needs longer to read half a window is no fast reader.
 const SLOW: Duration = Duration::from_secs(2);
 
+/// Bytes of a head that are not counted: most heads are smaller, and the call's window is seldom full.
+const UNCOUNTED: usize = 8 << 10;
+
 /// Bytes that a tunnel's receivers may promise together.
 #[derive(Clone, Debug)]
 pub(crate) struct Budget(Arc<Promised>);
@@ -72,8 +75,10 @@ pub(crate) struct Window {
     read: u32,
     /// When the last credit was granted, or the first byte was read.
     granted: Option<Instant>,
+    /// Bytes of the call beside its body.
+    charged: u32,
     budget: Budget,
-    /// The same bytes, in the account of who asked for the body.
+    /// The bytes of both, in the account of who asked for the body.
     reserved: Option<Reservation>,
 }
 
@@ -95,9 +100,29 @@ impl Window {
             largest: u32::try_from(largest).unwrap_or(u32::MAX),
             read: 0,
             granted: None,
+            charged: 0,
             budget: budget.clone(),
             reserved,
         })
+    }
+
+    /// Takes bytes that the call holds beside its body, such as a head, out of the budget until this is
+    /// dropped. Returns whether the budget has them. A few are not counted.
+    pub(crate) fn charge(&mut self, bytes: usize) -> bool {
+        if bytes <= UNCOUNTED {
+            return true;
+        }
+        let charged = u32::try_from(bytes).unwrap_or(u32::MAX);
+        if !self.budget.take(charged, 0) {
+            return false;
+        }
+        let reserved = self.reserved.as_mut();
+        if reserved.is_some_and(|reserved| !reserved.try_grow(bytes)) {
+            self.budget.give_back(charged);
+            return false;
+        }
+        self.charged += charged;
+        true
     }
 
     /// Notes bytes that arrived.
@@ -162,13 +187,13 @@ impl Window {
 
 impl Drop for Window {
     fn drop(&mut self) {
-        self.budget.give_back(self.size);
+        self.budget.give_back(self.size + self.charged);
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Budget, INITIAL, Overflow, SLOW, Window};
+    use super::{Budget, INITIAL, Overflow, SLOW, UNCOUNTED, Window};
     use crate::Memory;
 
     const LARGEST: usize = 1 << 20;
@@ -199,6 +224,20 @@ mod tests {
             reads_half(&mut window);
         }
         assert_eq!(window.size as usize, LARGEST);
+    }
+
+    #[test]
+    fn counts_what_is_large_beside_the_body() {
+        let budget = Budget::new(3 * INITIAL as usize, 1);
+        let account = Memory::new(2 * INITIAL as usize).account();
+        let mut window = Window::open(&budget, Some(&account), LARGEST).unwrap();
+        assert!(window.charge(UNCOUNTED) && window.charge(INITIAL as usize));
+        assert_eq!(account.used(), 2 * INITIAL as usize);
+        assert!(!window.charge(UNCOUNTED + 1), "the account is spent");
+        let other = Window::open(&budget, None, LARGEST).unwrap();
+        assert!(Window::open(&budget, None, LARGEST).is_none());
+        drop((window, other));
+        assert_eq!((budget.free(), account.used()), (3 * INITIAL as usize, 0));
     }
 
     #[tokio::test(start_paused = true)]

@@ -57,6 +57,7 @@ scenarios! {
     answers_a_call_that_was_dropped,
     answers_a_request_that_it_cannot_read,
     refuses_what_only_a_proxy_would_take,
+    refuses_heads_over_the_limit,
     leaves_a_relay_that_speaks_out_of_turn,
     replaces_a_response_that_it_cannot_carry,
 }
@@ -517,6 +518,37 @@ async fn refuses_what_only_a_proxy_would_take(dialect: Dialect) {
     }
     peer.ask_for("OPTIONS", "*").await;
     assert_eq!(arrived(&mut incoming).await.request.uri(), "*");
+}
+
+async fn refuses_heads_over_the_limit(dialect: Dialect) {
+    let (_incoming, _session, mut peer) = client(dialect, Limits::default());
+    let long = "v".repeat(140_000);
+    let request = match dialect {
+        Dialect::MagicMirror => json!({ "method": "GET", "uri": "/", "headers": { "a": [long] } }),
+        _ => json!({ "Req": format!("GET / HTTP/1.1\r\na: {long}\r\n\r\n"), "URL": "/" }),
+    };
+    peer.send(&request).await;
+    let refused = (431, "head-too-large".to_owned());
+    assert_eq!(peer.refusal().await, refused);
+
+    let long = "v".repeat(300_000);
+    let (tunnel, session, mut peer) = relay(dialect, Limits::default());
+    let handle = tunnel.clone();
+    let refused = tokio::spawn(async move { handle.call(get("/")).await.map(drop) });
+    peer.asked().await;
+    let answer = match dialect {
+        Dialect::MagicMirror => {
+            json!({ "body": "", "headers": { "a": [long] }, "status_code": 200 })
+        }
+        _ => json!({ "StatusCode": 200, "Header": { "a": [long] }, "Body": "" }),
+    };
+    peer.send(&answer).await;
+    let refused = refused.await.unwrap();
+    assert!(
+        matches!(refused, Err(CallError::ResponseHeadTooLarge)),
+        "{refused:?}"
+    );
+    assert!(!session.is_finished());
 }
 
 async fn leaves_a_relay_that_speaks_out_of_turn(dialect: Dialect) {

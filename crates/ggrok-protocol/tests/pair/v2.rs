@@ -831,7 +831,8 @@ async fn a_bad_head_costs_its_call_alone() {
 async fn bad_trailers_cost_their_call_alone() {
     let ok = head(r#"{"status":200,"fields":[]}"#, b"");
     let many = format!("[{}]", vec![r#"["a","b"]"#; 1001].join(","));
-    for bad in ["", "{}", "[[]]", r#"[["a b","c"]]"#, &many] {
+    let long = format!(r#"[["a","{}"]]"#, "b".repeat(64 << 10));
+    for bad in ["", "{}", "[[]]", r#"[["a b","c"]]"#, &many, &long] {
         let (near, mut far) = ends();
         let (tunnel, session) = open(Dialect::V2, Limits::default());
         let session = tokio::spawn(session.run(near));
@@ -851,6 +852,162 @@ async fn bad_trailers_cost_their_call_alone() {
         assert_eq!(reset, frame(5, 0, 1, &[0, 4]));
         assert!(!session.is_finished());
     }
+}
+
+/// A response's head of so many bytes.
+fn head_of(length: usize) -> Vec<u8> {
+    let (start, end) = (r#"{"status":200,"fields":[["a",""#, r#""]]}"#);
+    let value = "v".repeat(length - start.len() - end.len());
+    head(&format!("{start}{value}{end}"), b"")
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_response_head_over_the_limit_costs_its_call_alone() {
+    let (near, mut far) = ends();
+    let (tunnel, session) = open(Dialect::V2, Limits::default());
+    let session = tokio::spawn(session.run(near));
+    for (number, length) in [(1, 256 << 10), (2, (256 << 10) + 1), (3, 1_000_000)] {
+        let tunnel = tunnel.clone();
+        let call = tokio::spawn(async move { tunnel.call(get("/")).await.map(drop) });
+        while !matches!(far.next().await, Some(Ok(Message::Binary(head))) if head[0] == 1) {}
+        far.send(frame(1, 1, number, &head_of(length)))
+            .await
+            .unwrap();
+        let answer = call.await.unwrap();
+        if number == 1 {
+            assert!(answer.is_ok(), "{answer:?}");
+        } else {
+            assert!(
+                matches!(answer, Err(CallError::ResponseHeadTooLarge)),
+                "{answer:?}"
+            );
+        }
+    }
+    assert!(!session.is_finished());
+}
+
+/// The relay's end of a tunnel whose budget is 1 MiB, with a test in the client's place.
+fn small_budget() -> (Tunnel, Ended, End) {
+    let limits = Limits {
+        held: 1 << 20,
+        ..Limits::default()
+    };
+    let (near, far) = ends();
+    let (tunnel, session) = open(Dialect::V2, limits);
+    (tunnel, tokio::spawn(session.run(near)), far)
+}
+
+/// Calls, and answers with these frames.
+async fn answered(
+    tunnel: &Tunnel,
+    far: &mut End,
+    frames: impl IntoIterator<Item = Message>,
+) -> Result<Response<TunnelBody>, CallError> {
+    let tunnel = tunnel.clone();
+    let call = tokio::spawn(async move { tunnel.call(get("/")).await });
+    while !matches!(far.next().await, Some(Ok(Message::Binary(head))) if head[0] == 1) {}
+    for frame in frames {
+        far.send(frame).await.unwrap();
+    }
+    call.await.unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn heads_that_nobody_reads_count_in_the_budget_of_their_tunnel() {
+    let (tunnel, session, mut far) = small_budget();
+    let mut kept = Vec::new();
+    for number in 1..=16 {
+        let frames = [frame(1, 0, number, &head_of(200 << 10))];
+        match answered(&tunnel, &mut far, frames).await {
+            Ok(response) => kept.push(response),
+            Err(CallError::TooManyBytes) => {}
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert_eq!(kept.len(), 3, "each takes a window and its head");
+    drop(kept);
+    let frames = [frame(1, 0, 17, &head_of(200 << 10))];
+    assert!(answered(&tunnel, &mut far, frames).await.is_ok());
+    assert!(!session.is_finished());
+}
+
+#[tokio::test(start_paused = true)]
+async fn trailers_that_nobody_reads_count_in_the_budget_of_their_tunnel() {
+    let (tunnel, session, mut far) = small_budget();
+    let small = head(r#"{"status":200,"fields":[]}"#, b"");
+    let trailers = format!(r#"[["a","{}"]]"#, "v".repeat(60 << 10));
+    let mut kept = Vec::new();
+    for number in 1..=8 {
+        let frames = [
+            frame(1, 0, number, &small),
+            frame(3, 0, number, trailers.as_bytes()),
+        ];
+        kept.push(answered(&tunnel, &mut far, frames).await.unwrap());
+    }
+    sleep(Duration::from_millis(1)).await;
+    let refused = tunnel.call(get("/")).await.map(drop);
+    assert!(
+        matches!(refused, Err(CallError::TooManyBytes)),
+        "{refused:?}"
+    );
+    drop(kept);
+    assert!(
+        answered(&tunnel, &mut far, [frame(1, 0, 9, &small)])
+            .await
+            .is_ok()
+    );
+    assert!(!session.is_finished());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_client_refuses_heads_over_the_limit_and_over_its_budget() {
+    let asked = |length: usize| {
+        let (start, end) = (
+            r#"{"method":"GET","target":"/","fields":[["a",""#,
+            r#""]]}"#,
+        );
+        let value = "v".repeat(length - start.len() - end.len());
+        head(&format!("{start}{value}{end}"), b"")
+    };
+    let limits = Limits {
+        held: 1 << 20,
+        ..Limits::default()
+    };
+    let (near, mut far) = ends();
+    let (mut incoming, session) = accept(Dialect::V2, limits);
+    let session = tokio::spawn(session.run(near));
+    far.send(frame(1, 1, 1, &asked((128 << 10) + 1)))
+        .await
+        .unwrap();
+    assert_eq!(far.next().await.unwrap().unwrap(), frame(5, 0, 1, &[0, 3]));
+    // Each counts twice, beside its window: 320 KiB of the 1,024.
+    let mut live = Vec::new();
+    for number in 2..=4 {
+        far.send(frame(1, 1, number, &asked(128 << 10)))
+            .await
+            .unwrap();
+        live.push(incoming.next().await.unwrap());
+    }
+    far.send(frame(1, 1, 5, &asked(128 << 10))).await.unwrap();
+    assert_eq!(far.next().await.unwrap().unwrap(), frame(5, 0, 5, &[0, 3]));
+    live.clear();
+    far.send(frame(1, 1, 6, &asked(128 << 10))).await.unwrap();
+    assert!(matches!(incoming.next().await, Some(Arrival::Call(_))));
+    assert!(!session.is_finished());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_head_over_the_limit_is_not_sent() {
+    let mut pair = pair(Limits::default());
+    let long = "\"".repeat(70_000);
+    let request = Request::get("/").header("x-long", long);
+    let refused = pair
+        .tunnel
+        .call(request.body(Empty::<Bytes>::new()).unwrap());
+    assert!(matches!(refused.await, Err(CallError::RequestHeadTooLarge)));
+    let next = pair.call(get("/next"));
+    assert_eq!(pair.arrived().await.request.uri(), "/next");
+    drop(next);
 }
 
 /// As hyper's HTTP/2 takes them of a visitor.
