@@ -8,8 +8,9 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use ggrok_protocol::{
     Arrival, BodyLength, Dialect, Ending, IncomingCall, Limits, OnWake, REQUEST_ID, Responded,
-    Responder, SessionError, Transport, TunnelBody, accept,
+    Responder, SessionError, TunnelBody, accept,
 };
+use ggrok_websocket::WebSocket;
 use http::Request;
 use http::header::{ACCEPT, HOST};
 use http_body_util::Full;
@@ -18,6 +19,7 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span};
 
+use crate::connect::Stream;
 use crate::host_check::HostChecks;
 use crate::local::{Local, Replied};
 use crate::monitor::Changes;
@@ -53,13 +55,14 @@ impl Service {
     /// cancelled when the relay says that it will stop.
     pub(crate) async fn serve(
         self,
-        transport: impl Transport,
+        mut socket: WebSocket<Stream>,
         dialect: Dialect,
         going_away: CancellationToken,
     ) -> Served {
         let service = Arc::new(self);
         let (mut incoming, session) = accept(dialect, service.limits);
-        let session = pin!(session.run(transport));
+        socket.limit_messages(session.message_limit());
+        let session = pin!(session.run(socket));
         let mut session = OnWake::new(session);
         let mut answers = JoinSet::new();
         let mut was_called = false;

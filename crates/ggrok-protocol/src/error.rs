@@ -144,6 +144,9 @@ pub enum SessionError {
     /// The peer was silent for [`Limits::dead_after`](crate::Limits::dead_after), or did not answer a ping.
     #[error("the peer was silent for too long")]
     Dead,
+    /// A message of the peer began, and did not come whole in time.
+    #[error("the peer did not finish a message in time")]
+    Unfinished,
     /// The peer did not take what was written to it.
     #[error("the peer does not read")]
     Stalled,
@@ -171,15 +174,16 @@ impl SessionError {
     pub(crate) const fn ending(&self) -> Ending {
         match self {
             Self::Transport(TransportError::TooBig) => Ending::TooBig,
-            Self::Transport(TransportError::Violation(_))
+            Self::Transport(TransportError::Violation(_) | TransportError::OutOfTurn)
             | Self::OutOfTurn
             | Self::NoEnvelope(_)
             | Self::NoFrame
             | Self::Violation => Ending::Violation,
             Self::CallTimedOut => Ending::TimedOut,
-            Self::Transport(TransportError::Lost(_)) | Self::Dead | Self::Stalled => {
-                Ending::GoingAway
-            }
+            Self::Transport(TransportError::Lost(_))
+            | Self::Dead
+            | Self::Unfinished
+            | Self::Stalled => Ending::GoingAway,
         }
     }
 }
@@ -259,6 +263,9 @@ impl fmt::Display for ResetCode {
 /// Why a [`Transport`](crate::Transport) failed.
 #[derive(Debug, thiserror::Error)]
 pub enum TransportError {
+    /// A message began when none was due: see [`SessionError::OutOfTurn`].
+    #[error("the peer sent a message out of turn")]
+    OutOfTurn,
     /// A message was over the transport's limit.
     #[error("a message is over the limit")]
     TooBig,

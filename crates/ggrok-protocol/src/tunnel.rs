@@ -10,9 +10,8 @@ use http_body::Body;
 
 use crate::unary::{self, Codec};
 use crate::v2;
-use crate::{
-    Account, CallError, Dialect, Ending, Limits, Responded, SessionError, Transport, TunnelBody,
-};
+use crate::{Account, CallError, Dialect, Ending, Limits, MessageLimit, Responded, SessionError};
+use crate::{Transport, TunnelBody};
 
 /// Makes the relay's end of a tunnel, for a client that is about to be let in. Calls may be made
 /// at once; they wait until the session runs.
@@ -293,6 +292,18 @@ enum End {
 }
 
 impl Session {
+    /// What bounds the messages that its transport buffers. One that does not ask buffers messages of any
+    /// length, whether they are due or not.
+    #[must_use]
+    pub fn message_limit(&self) -> MessageLimit {
+        let limit = match &self.0 {
+            End::UnaryRelay(session) => &session.limit,
+            End::UnaryClient(session) => &session.limit,
+            End::V2(session) => &session.limit,
+        };
+        limit.clone()
+    }
+
     /// Runs the tunnel over a WebSocket until one side ends it, and returns the reason that was
     /// given. Dropping the future closes the connection at once.
     ///

@@ -8,6 +8,7 @@
 mod client;
 mod codec;
 mod collect;
+mod due;
 mod envelope;
 mod ggrok;
 mod http1;

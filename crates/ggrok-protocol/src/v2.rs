@@ -14,6 +14,7 @@
 //! its own call and no other. A call is over when its response has ended, or by a Reset of either
 //! side. Control frames overtake data ([`outbox`]).
 
+mod admission;
 #[cfg(feature = "bench")]
 pub(crate) mod bench;
 mod body;

@@ -164,9 +164,13 @@ fn keep(app: &Arc<App>, opening: Opening, seat: Seat, session: Session) {
     let log = Arc::clone(&app.log);
     let (owned, stop) = (app.tunnels.token(), app.stop.clone());
     let metrics = app.config.metrics.clone();
+    let message_limit = session.message_limit();
     let keeping = async move {
         let socket = match opening.wait(longest).await {
-            Ok(socket) => socket.inspect_ok(move |_| seen.note()),
+            Ok(mut socket) => {
+                socket.limit_messages(message_limit);
+                socket.inspect_ok(move |_| seen.note())
+            }
             Err(error) => {
                 tracing::debug!(%error, "a client left during its handshake");
                 return;

@@ -3,6 +3,7 @@
 use std::io::Cursor;
 
 use bytes::{Buf, Bytes, BytesMut};
+use ggrok_protocol::{Admission, FrameStart, MessageLimit, TransportError};
 use tokio::io::ReadBuf;
 use tokio_tungstenite::tungstenite::protocol::frame::FrameHeader;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
@@ -21,6 +22,12 @@ pub(crate) struct Incoming {
     longest: usize,
     /// Whether a message in several frames has begun, which the library puts together.
     in_parts: bool,
+    /// Bytes of that message.
+    assembled: u64,
+    /// What is due at the moment, where the session says so.
+    limit: Option<MessageLimit>,
+    /// Why the next frame is not read.
+    refusal: Option<TransportError>,
 }
 
 /// Whose the first byte of what was read is.
@@ -31,6 +38,8 @@ enum Front {
     Plain { length: usize, mask: [u8; 4] },
     /// So many bytes are the library's, a frame's header and payload.
     Library { left: u64 },
+    /// So many bytes are thrown away as they come.
+    Skipped { left: u64 },
 }
 
 impl Incoming {
@@ -42,7 +51,25 @@ impl Incoming {
             masked,
             longest,
             in_parts: false,
+            assembled: 0,
+            limit: None,
+            refusal: None,
         }
+    }
+
+    /// Bounds the frames that come from now on by what is due.
+    pub(crate) fn limit(&mut self, limit: MessageLimit) {
+        self.limit = Some(limit);
+    }
+
+    /// Takes the reason why the next frame is not read.
+    pub(crate) const fn refusal(&mut self) -> Option<TransportError> {
+        self.refusal.take()
+    }
+
+    /// Whether a part of a message has come, and the rest has not.
+    pub(crate) fn is_unfinished(&self) -> bool {
+        self.in_parts || !self.read.is_empty() || !matches!(self.front, Front::Header)
     }
 
     pub(crate) const fn longest(&self) -> usize {
@@ -70,9 +97,10 @@ impl Incoming {
         Some(payload.freeze())
     }
 
-    /// Whether [`message`](Self::message) has one.
+    /// Whether [`message`](Self::message) or [`refusal`](Self::refusal) has something.
     pub(crate) fn has_message(&self) -> bool {
-        matches!(self.front, Front::Plain { length, .. } if length <= self.read.len())
+        self.refusal.is_some()
+            || matches!(self.front, Front::Plain { length, .. } if length <= self.read.len())
     }
 
     /// Gives the library what has come of the frame that is its own. Nothing where that is a plain one,
@@ -104,7 +132,7 @@ impl Incoming {
         let read = self.read.len();
         let least = match self.front {
             Front::Plain { length, .. } => HEADER + length.saturating_sub(read).min(STEP),
-            Front::Header | Front::Library { .. } => ROOM / 4,
+            Front::Header | Front::Library { .. } | Front::Skipped { .. } => ROOM / 4,
         };
         if self.read.capacity() - read < least {
             self.read.reserve(least.max(ROOM.saturating_sub(read)));
@@ -126,29 +154,94 @@ impl Incoming {
 
     /// Looks at the header of the next frame, where that has come.
     fn look(&mut self) {
-        if !matches!(self.front, Front::Header) {
-            return;
+        loop {
+            if let Front::Skipped { left } = &mut self.front {
+                let most = self.read.len();
+                let part = usize::try_from(*left).map_or(most, |left| left.min(most));
+                self.read.advance(part);
+                *left -= part as u64;
+                if *left > 0 {
+                    return;
+                }
+                self.front = Front::Header;
+            }
+            if self.refusal.is_some() || !matches!(self.front, Front::Header) {
+                return;
+            }
+            self.look_at_header();
+            if !matches!(self.front, Front::Skipped { .. }) {
+                return;
+            }
         }
+    }
+
+    fn look_at_header(&mut self) {
         let mut cursor = Cursor::new(&self.read);
         let parsed = FrameHeader::parse(&mut cursor);
         let header_length = self.read.len() - cursor.remaining();
         self.front = match parsed {
             Ok(None) => return,
-            Ok(Some((header, length))) => match self.plain(&header, length) {
-                Some(plain) => {
-                    self.read.advance(header_length);
-                    plain
-                }
-                None => {
-                    if let OpCode::Data(_) = header.opcode {
-                        self.in_parts = !header.is_final;
+            Ok(Some((header, length))) => {
+                let plain = self.plain(&header, length);
+                let Some(admitted) = self.admit(&header, length, header_length, plain.is_some())
+                else {
+                    return;
+                };
+                match (admitted, plain) {
+                    (Err(refusal), _) => {
+                        self.refusal = Some(refusal);
+                        return;
                     }
-                    let left = length.saturating_add(header_length as u64);
-                    Front::Library { left }
+                    (Ok(Admission::Skip), Some(_)) => {
+                        let left = length.saturating_add(header_length as u64);
+                        Front::Skipped { left }
+                    }
+                    (Ok(_), Some(plain)) => {
+                        self.read.advance(header_length);
+                        plain
+                    }
+                    (Ok(_), None) => {
+                        if let OpCode::Data(_) = header.opcode {
+                            self.in_parts = !header.is_final;
+                        }
+                        let left = length.saturating_add(header_length as u64);
+                        Front::Library { left }
+                    }
                 }
-            },
+            }
             Err(_) => Front::Library { left: u64::MAX },
         };
+    }
+
+    /// Asks whether a frame is due; nothing where more of it has to come before that is known.
+    fn admit(
+        &mut self,
+        header: &FrameHeader,
+        length: u64,
+        header_length: usize,
+        is_plain: bool,
+    ) -> Option<Result<Admission, TransportError>> {
+        let (Some(limit), OpCode::Data(data)) = (&self.limit, header.opcode) else {
+            return Some(Ok(Admission::Read));
+        };
+        let length = length.saturating_add(self.assembled);
+        let mut payload = [0; FrameStart::PEEKED];
+        let mut peeked = 0;
+        if is_plain && length > FrameStart::SMALL {
+            let come = &self.read[header_length..];
+            payload = *come.first_chunk()?;
+            if let Some(mask) = header.mask {
+                apply(&mut payload, mask);
+            }
+            peeked = payload.len();
+        }
+        let admitted = limit.admit(FrameStart {
+            length,
+            is_text: data == Data::Text,
+            payload: &payload[..peeked],
+        });
+        self.assembled = if header.is_final { 0 } else { length };
+        Some(admitted)
     }
 
     /// A frame that is a plain message.

@@ -19,7 +19,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use futures_util::{Sink, SinkExt, Stream, StreamExt};
-use ggrok_protocol::{Message, TransportError};
+use ggrok_protocol::{Message, MessageLimit, TransportError};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::error::ProtocolError;
@@ -39,6 +39,8 @@ pub struct WebSocket<S> {
     /// Whether a close frame came or went, behind which there are no data (RFC 6455, section 5.5.1), or
     /// the peer is gone.
     closing: bool,
+    /// What is due, and whether it knows of an unfinished message.
+    limit: Option<(MessageLimit, bool)>,
     /// Whether the peer broke a rule. Nothing of it is read behind that, but it can still be told why.
     refused: bool,
 }
@@ -66,7 +68,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         Self {
             socket: WebSocketStream::from_raw_socket(beneath, role, Some(config)).await,
             closing: false,
+            limit: None,
             refused: false,
+        }
+    }
+
+    /// Bounds the messages that come from now on by what is due to the session that reads them.
+    pub fn limit_messages(&mut self, limit: MessageLimit) {
+        self.incoming().limit(limit.clone());
+        self.limit = Some((limit, false));
+    }
+
+    /// Tells the session since when a message is unfinished.
+    fn note_unfinished(&mut self, has_message: bool) {
+        let is_unfinished = !has_message && self.incoming().is_unfinished();
+        if let Some((limit, noted)) = &mut self.limit
+            && *noted != is_unfinished
+        {
+            *noted = is_unfinished;
+            limit.note_unfinished(is_unfinished);
         }
     }
 
@@ -97,12 +117,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream for WebSocket<S> {
         }
         let next = loop {
             if let Some(message) = self.incoming().message() {
+                self.note_unfinished(true);
                 return Poll::Ready(Some(Ok(Message::Binary(message))));
+            }
+            if let Some(refusal) = self.incoming().refusal() {
+                self.refused = true;
+                return Poll::Ready(Some(Err(refusal)));
             }
             match self.socket.poll_next_unpin(cx) {
                 // It came upon a message that is ours.
                 Poll::Pending if self.incoming().has_message() => {}
-                next => break ready!(next),
+                Poll::Pending => {
+                    self.note_unfinished(false);
+                    return Poll::Pending;
+                }
+                Poll::Ready(next) => break next,
             }
         };
         let next = next.map(|message| message.map(read).map_err(error));
@@ -112,7 +141,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream for WebSocket<S> {
                 self.closing = true;
             }
             Some(Err(_)) => self.refused = true,
-            Some(Ok(_)) => {}
+            Some(Ok(Message::Text(_) | Message::Binary(_))) => self.note_unfinished(true),
+            Some(Ok(_)) => self.note_unfinished(false),
         }
         Poll::Ready(next)
     }

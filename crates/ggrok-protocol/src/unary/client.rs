@@ -16,13 +16,14 @@ use tokio::time::{Instant, timeout_at};
 
 use super::codec::Codec;
 use super::collect::collect;
+use super::due::Due;
 use crate::on_wake::OnWake;
 use crate::pulse::{Beat, Pulse, probes};
 use crate::tunnel::{IncomingCall, Responder};
 use crate::wire::{self, Messages, Outbox};
 use crate::{BodyLength, Broken, Responded};
-use crate::{CallError, DecodeError, EncodeError, Ending, Limits, Message, Refusal, SessionError};
-use crate::{Transport, TransportError, TunnelBody};
+use crate::{CallError, DecodeError, EncodeError, Ending, Limits, Message, MessageLimit, Refusal};
+use crate::{SessionError, Transport, TransportError, TunnelBody};
 
 /// The calls that come in.
 #[derive(Debug)]
@@ -43,7 +44,10 @@ impl Calls {
 pub(crate) fn accept(codec: Codec, limits: Limits) -> (Calls, Session) {
     let (calls, incoming) = mpsc::channel(1);
     let probe = Arc::default();
+    let due = Arc::new(Due::new(true));
     let session = Session {
+        limit: MessageLimit::new(Arc::clone(&due) as _),
+        due,
         codec,
         calls,
         limits,
@@ -199,6 +203,9 @@ fn encode(codec: Codec, refusal: Response<Bytes>) -> (StatusCode, String) {
 /// The keeper of the client's end.
 #[derive(Debug)]
 pub(crate) struct Session {
+    /// What its transport may buffer.
+    pub(crate) limit: MessageLimit,
+    due: Arc<Due>,
     codec: Codec,
     calls: mpsc::Sender<IncomingCall>,
     limits: Limits,
@@ -218,7 +225,11 @@ impl Session {
         messages: &mut Messages<T>,
         outbox: Outbox,
     ) -> Result<Ending, SessionError> {
+        let limit = self.limit;
+        // The relay gives a call up by then.
+        let patience = self.limits.dead_after.max(self.limits.call_timeout);
         let mut desk = Desk {
+            due: self.due,
             codec: self.codec,
             outbox,
             // The Go relays read nothing between calls, and so answer no ping.
@@ -241,6 +252,7 @@ impl Session {
                 answer = owed(desk.codec, &mut desk.answer) => {
                     desk.answer = None;
                     desk.sent += answer.len() as u64;
+                    desk.due.set(true);
                     desk.outbox.post(Message::Text(answer.into()))?;
                 }
                 () = desk.calls.closed(), if desk.answer.is_none() => return Ok(Ending::Done),
@@ -249,6 +261,9 @@ impl Session {
                     desk.pulse.probed(desk.sent);
                 }
                 beat = desk.pulse.beat(false) => match beat {
+                    Beat::Ping if limit.is_stalled(patience) => {
+                        return Err(SessionError::Unfinished);
+                    }
                     Beat::Ping => {
                         desk.outbox.ping();
                         desk.pulse.pinged(desk.sent);
@@ -262,6 +277,8 @@ impl Session {
 
 /// What the session works at: the one answer that it owes.
 struct Desk {
+    /// Whether a request is.
+    due: Arc<Due>,
     codec: Codec,
     outbox: Outbox,
     pulse: Pulse,
@@ -318,6 +335,7 @@ impl Desk {
         let head = Request::from_parts(head, ());
         let (answer, owed) = oneshot::channel();
         self.answer = Some(owed);
+        self.due.set(false);
         let turn = Turn {
             codec: self.codec,
             answer,

@@ -13,10 +13,12 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::codec::Codec;
 use super::collect::{Budget, Held, collect};
+use super::due::Due;
+use crate::TransportError;
 use crate::headers::requested_upgrade;
 use crate::pulse::{Beat, Pulse};
 use crate::wire::{self, Messages, Outbox};
-use crate::{Account, CallError, Ending, Limits, Message, SessionError, Transport, TransportError};
+use crate::{Account, CallError, Ending, Limits, Message, MessageLimit, SessionError, Transport};
 use crate::{EncodeError, TunnelBody, fits_response, head_limit};
 
 /// Makes the relay's end: where calls go in, and the session that carries them.
@@ -32,7 +34,10 @@ pub(crate) fn open(codec: Codec, limits: Limits) -> (Line, Session) {
         held: Arc::new(Semaphore::new(limits.held_bytes() as usize)),
         limits,
     };
+    let due = Arc::new(Due::new(false));
     let session = Session {
+        limit: MessageLimit::new(Arc::clone(&due) as _),
+        due,
         codec,
         exchanges: queued,
         closing: closed,
@@ -150,6 +155,9 @@ impl Line {
 /// The keeper of the relay's end.
 #[derive(Debug)]
 pub(crate) struct Session {
+    /// What its transport may buffer.
+    pub(crate) limit: MessageLimit,
+    due: Arc<Due>,
     codec: Codec,
     exchanges: mpsc::Receiver<Exchange>,
     closing: watch::Receiver<Option<Ending>>,
@@ -170,6 +178,7 @@ impl Session {
         outbox: Outbox,
     ) -> Result<Ending, SessionError> {
         let mut desk = Desk {
+            due: self.due,
             codec: self.codec,
             outbox,
             pulse: Pulse::new(self.limits, true),
@@ -211,6 +220,8 @@ impl Session {
 
 /// What the session works at: the one exchange that is under way.
 struct Desk {
+    /// Whether an answer is.
+    due: Arc<Due>,
     codec: Codec,
     outbox: Outbox,
     pulse: Pulse,
@@ -232,6 +243,7 @@ impl Desk {
         let message = std::mem::take(&mut exchange.message);
         let deadline = Instant::now() + self.limits.call_timeout;
         self.pending = Some(Pending { exchange, deadline });
+        self.due.set(true);
         self.outbox.post(Message::Text(message))
     }
 
@@ -260,6 +272,7 @@ impl Desk {
         let Some(Pending { exchange, .. }) = self.pending.take() else {
             return Err(SessionError::OutOfTurn);
         };
+        self.due.set(false);
         // The visitor may have left; then this drops the answer. Either way the turn is over.
         match self.codec.decode_response(message, &exchange.method) {
             Ok(response) => drop(exchange.answer.send(Ok(response))),

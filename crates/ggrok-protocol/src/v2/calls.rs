@@ -162,6 +162,11 @@ impl Calls {
         }
     }
 
+    /// Whether no call is live.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.table().live.is_empty()
+    }
+
     /// Gives a call of the relay's up, and returns it where it has come.
     pub(crate) fn give_up(&self, id: CallId) -> Option<Arc<Call>> {
         let mut table = self.table();

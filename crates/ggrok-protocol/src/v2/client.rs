@@ -11,6 +11,7 @@ use http::{Request, Response, StatusCode, response};
 use http_body::Body;
 use tokio::sync::{mpsc, watch};
 
+use super::admission::Frames;
 use super::body::Incoming;
 use super::call::{Call, Over};
 use super::frame::Frame;
@@ -21,7 +22,7 @@ use super::window::INITIAL;
 use crate::error::ResetCode;
 use crate::headers::remove_hop_by_hop;
 use crate::within::within;
-use crate::{Broken, DecodeError, Ending, Limits, Responded, TunnelBody, replayable};
+use crate::{Broken, DecodeError, Ending, Limits, MessageLimit, Responded, TunnelBody, replayable};
 
 /// What comes in at the client.
 #[derive(Debug)]
@@ -36,7 +37,12 @@ pub(crate) fn accept(limits: Limits) -> (Arrivals, Session) {
     let (closing, closed) = watch::channel(None);
     // As many calls as may be live, and a GoAway.
     let (sender, arrivals) = mpsc::channel(limits.calls.saturating_add(1));
+    let frames = Frames {
+        shared: Arc::clone(&shared),
+        opens_calls: true,
+    };
     let session = Session {
+        limit: MessageLimit::new(Arc::new(frames)),
         shared: Arc::clone(&shared),
         writer,
         closing: closed,

@@ -140,6 +140,32 @@ impl Frame {
     }
 }
 
+/// A frame that is larger than data and control frames may be, by its first bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LargeFrame {
+    Head(CallId),
+    Trailers(CallId),
+    /// Of a kind that is not known, which is ignored.
+    Unknown,
+    /// Of a kind that is never so large.
+    TooLarge,
+}
+
+impl LargeFrame {
+    pub(crate) fn of(start: &[u8]) -> Self {
+        let Some(&[kind, _, a, b, c, d]) = start.first_chunk::<HEADER>() else {
+            return Self::TooLarge;
+        };
+        let call = CallId::new(u32::from_be_bytes([a, b, c, d]));
+        match kind {
+            HEAD => Self::Head(call),
+            TRAILERS => Self::Trailers(call),
+            DATA | WINDOW | RESET | GO_AWAY => Self::TooLarge,
+            _ => Self::Unknown,
+        }
+    }
+}
+
 fn header(kind: u8, end: bool, call: CallId, payload: usize) -> BytesMut {
     let mut out = BytesMut::with_capacity(HEADER + payload);
     out.put_u8(kind);

@@ -13,6 +13,7 @@ use http_body::Body;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
+use super::admission::Frames;
 use super::body::Incoming;
 use super::call::{Call, Over};
 use super::frame::Frame;
@@ -23,13 +24,18 @@ use crate::error::ResetCode;
 use crate::head_limit;
 use crate::headers::{remove_hop_by_hop, requested_upgrade};
 use crate::within::within;
-use crate::{Account, CallError, DecodeError, Ending, Limits, TunnelBody};
+use crate::{Account, CallError, DecodeError, Ending, Limits, MessageLimit, TunnelBody};
 
 /// Makes the relay's end: where calls go in, and the session that carries them.
 pub(crate) fn open(limits: Limits) -> (Line, Session) {
     let (shared, writer) = Shared::new(limits);
     let (closing, closed) = watch::channel(None);
+    let frames = Frames {
+        shared: Arc::clone(&shared),
+        opens_calls: false,
+    };
     let session = Session {
+        limit: MessageLimit::new(Arc::new(frames)),
         shared: Arc::clone(&shared),
         writer,
         closing: closed,

@@ -19,7 +19,7 @@ use crate::head_limit;
 use crate::on_wake::OnWake;
 use crate::pulse::{Beat, Pulse, probes};
 use crate::wire::{FAREWELL, Messages, farewell, last_words, split};
-use crate::{Ending, Limits, Message, SessionError, Transport, TransportError};
+use crate::{Ending, Limits, Message, MessageLimit, SessionError, Transport, TransportError};
 
 /// What the session shares with the handles and bodies of its tunnel.
 #[derive(Debug)]
@@ -58,6 +58,8 @@ pub(crate) struct Session {
     pub(crate) shared: Arc<Shared>,
     pub(crate) writer: Writer,
     pub(crate) closing: watch::Receiver<Option<Ending>>,
+    /// What its transport may buffer.
+    pub(crate) limit: MessageLimit,
     /// Where calls of the relay go, at the client.
     pub(crate) arrivals: Option<mpsc::Sender<Arrival>>,
 }
@@ -80,6 +82,7 @@ impl Session {
         let mut writing = OnWake::new(writing);
         let limits = self.shared.limits;
         let reader = Reader {
+            limit: self.limit,
             pulse: match self.arrivals {
                 Some(_) => Pulse::of_client(limits),
                 None => Pulse::new(limits, true),
@@ -117,6 +120,7 @@ impl Session {
 
 /// The reading half.
 struct Reader {
+    limit: MessageLimit,
     shared: Arc<Shared>,
     pulse: Pulse,
     arrivals: Option<mpsc::Sender<Arrival>>,
@@ -152,6 +156,9 @@ impl Reader {
                     self.pulse.probed(self.shared.outbox.sent());
                 }
                 beat = self.pulse.beat(false) => match beat {
+                    Beat::Ping if self.limit.is_stalled(self.shared.limits.dead_after) => {
+                        return Err(SessionError::Unfinished);
+                    }
                     Beat::Ping => {
                         self.shared.outbox.ping();
                         self.pulse.pinged(self.shared.outbox.sent());
