@@ -4,12 +4,16 @@ use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use ggrok_protocol::Ending;
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
-use crate::support::{Answer, Client, Origin, PATIENCE, Relay, Seen, config, eventually, get};
+use crate::support::{
+    Answer, Client, Origin, PATIENCE, Relay, Seen, config, eventually, get, in_v2,
+};
 
 type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
@@ -115,6 +119,62 @@ async fn an_answer_nobody_asked_for_costs_the_connection() {
         Some(Ending::Violation.code())
     );
     bystander_is_well(&relay).await;
+}
+
+/// The header of a masked frame of so many bytes, with a key of zeros.
+fn frame_header(first: u8, length: u64) -> Vec<u8> {
+    let mut header = vec![first, 0x80 | 127];
+    header.extend(length.to_be_bytes());
+    header.extend([0; 4]);
+    header
+}
+
+/// Only the beginning of each message is sent, so nothing but that can be the reason.
+#[tokio::test]
+async fn a_message_that_is_not_due_costs_the_connection_when_it_begins() {
+    let relay = Relay::start().await;
+    let _bystander = bystander(&relay).await;
+    let (text, binary, begun) = (0x81, 0x82, 0x02);
+    for (v2, first, payload, code) in [
+        (false, text, &b"x"[..], Ending::Violation),
+        (false, binary, b"x", Ending::Violation),
+        (false, begun, b"x", Ending::Violation),
+        (true, text, b"x", Ending::Violation),
+        (true, binary, b"\x02\0\0\0\0\x01", Ending::TooBig),
+        (true, begun, b"\x01\0\0\0\0\x01", Ending::TooBig),
+    ] {
+        let mut socket = if v2 {
+            let url = format!("ws://{}/$$ggrok", relay.address);
+            let handshake = in_v2(url.into_client_request().unwrap());
+            connect_async(handshake).await.unwrap().0
+        } else {
+            register(&relay).await
+        };
+        let mut sent = frame_header(first, 1 << 20);
+        sent.extend(payload);
+        socket.get_mut().write_all(&sent).await.unwrap();
+        let told = close_code(&mut socket).await;
+        assert_eq!(told, Some(code.code()), "{v2} {first} {payload:?}");
+        bystander_is_well(&relay).await;
+    }
+}
+
+#[tokio::test]
+async fn a_message_that_stays_unfinished_costs_the_connection_whatever_comes_between() {
+    let relay = Relay::with(|config| {
+        config.limits.ping_every = Duration::from_millis(100);
+        config.limits.dead_after = Duration::from_millis(500);
+    })
+    .await;
+    let url = format!("ws://{}/$$ggrok", relay.address);
+    let handshake = in_v2(url.into_client_request().unwrap());
+    let mut socket = connect_async(handshake).await.unwrap().0;
+    // A fragment of a message, and from then on the answers to pings alone.
+    let mut sent = frame_header(0x02, 6);
+    sent.extend(b"\x02\0\0\0\0\x01");
+    socket.get_mut().write_all(&sent).await.unwrap();
+    let told = close_code(&mut socket).await;
+    assert_eq!(told, Some(Ending::GoingAway.code()));
 }
 
 #[tokio::test]
