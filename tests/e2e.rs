@@ -62,6 +62,7 @@ mod streaming;
 mod supply_chain;
 mod support;
 mod tokens;
+mod trusted_hops;
 mod upgrades;
 mod verbatim;
 #[cfg(target_os = "linux")]

@@ -17,6 +17,8 @@ struct Setup {
     origin: Origin,
     relay: Relay,
     client: Client,
+    /// What the person was told to do.
+    remedies: Vec<&'static str>,
 }
 
 impl Setup {
@@ -39,6 +41,7 @@ impl Setup {
             origin,
             relay,
             client,
+            remedies: Vec::new(),
         }
     }
 
@@ -191,6 +194,20 @@ async fn tells_a_service_within_the_program_localhost() {
 /// What development servers answer to a host that they do not know.
 fn refusing(seen: &Seen) -> Vec<u8> {
     let (status, fields, body) = match seen.target() {
+        "/django-origin" => (403, "Content-Type: text/html; charset=utf-8\r\n", "<h1>Forbidden</h1><pre>Origin checking failed - https://blog.tunnel.test does not match any trusted origins.</pre>"),
+        "/django-referer" => (403, "Content-Type: text/html; charset=utf-8\r\n", "<pre>Referer checking failed - https://blog.tunnel.test/ does not match any trusted origins.</pre>"),
+        "/flask" => (400, "Content-Type: text/html\r\n", "<!doctype html><title>400 Bad Request</title><p>The referrer does not match the host.</p>"),
+        "/home-assistant" => (400, "Content-Type: text/plain; charset=utf-8\r\n", "400: Bad Request"),
+        "/jupyter" => (403, "Content-Type: text/html\r\nServer: TornadoServer/6.5\r\n", "<!DOCTYPE HTML><img src=\"logo.png\" alt=\"Jupyter Server\"/><h1>403 : Forbidden</h1>"),
+        "/sveltekit" => (403, "Content-Type: text/plain\r\n", "Cross-site POST form submissions are forbidden"),
+        "/sinatra" => (403, "Content-Type: text/plain\r\n", "Host not permitted"),
+        "/tls-nginx" => (400, "Content-Type: text/html\r\n", "<h1>400 Bad Request</h1><center>The plain HTTP request was sent to HTTPS port</center>"),
+        "/tls-go" => (400, "", "Client sent an HTTP request to an HTTPS server.\n"),
+        "/json" => (403, "Content-Type: application/json\r\n", "{}"),
+        "/well" => (200, "", "well"),
+        "/next" => return b"Unauthorized".to_vec(),
+        "/alert" => return b"\x15\x03\x01\x00\x02\x02\x46".to_vec(),
+        "/closed" => return b"HTTP/1.1 200 OK\r\nconnection: close\r\n".to_vec(),
         "/vite" => (403, "Content-Type: text/plain\r\n", "Blocked request. This host (\"blog.tunnel.test\") is not allowed.\nTo allow this host, add it."),
         "/webpack-4" => (200, "Content-Type: text/html; charset=utf-8\r\n", "Invalid Host header"),
         "/webpack-5" => (403, "", "Invalid Host header"),
@@ -212,15 +229,20 @@ impl Setup {
         let answer = self.visit(&format!("GET {target}"), "").await;
         let direct = refusing(&self.origin.last());
         let direct = String::from_utf8(direct).unwrap();
-        let body = direct.split_once("\r\n\r\n").unwrap().1;
-        if target != "/pieces" {
+        let body = direct.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+        if !["/pieces", "/next", "/alert", "/closed"].contains(&target) {
             assert_eq!(answer.whole().unwrap(), body.as_bytes(), "{target}");
         }
         let mut checks = Vec::new();
         loop {
             match self.client.event().await {
-                Event::HostRefused { check, host } => {
+                Event::HostRefused {
+                    check,
+                    host,
+                    remedy,
+                } => {
                     assert_eq!(host, PUBLIC);
+                    self.remedies.push(remedy);
                     checks.push(check);
                 }
                 Event::Answered { .. } => return checks,
@@ -235,7 +257,7 @@ async fn tells_the_person_once_of_each_host_check() {
     for dialect in [Dialect::V2, Dialect::Ggrok, Dialect::MagicMirror] {
         let mut setup = Setup::start(dialect, "preserve", refusing).await;
         for (target, check) in [
-            ("/other", None),
+            ("/other", Some(HostCheck::Unknown)),
             ("/vite", Some(HostCheck::Vite)),
             ("/webpack-4", Some(HostCheck::Webpack)),
             ("/webpack-5", None),
@@ -253,6 +275,113 @@ async fn tells_the_person_once_of_each_host_check() {
         assert_eq!(setup.told("/django").await, [HostCheck::Django]);
         let mut setup = Setup::start(dialect, "rewrite", refusing).await;
         assert_eq!(setup.told("/vite").await, []);
+    }
+}
+
+/// The refusal that the first answer of an app is taken for, with what helps against it.
+async fn first(host_header: &str, target: &str) -> Option<(HostCheck, &'static str)> {
+    let mut setup = Setup::start(Dialect::V2, host_header, refusing).await;
+    let told = setup.told(target).await;
+    assert!(told.len() <= 1, "{target}: {told:?}");
+    Some((*told.first()?, setup.remedies[0]))
+}
+
+#[tokio::test]
+async fn tells_what_helps_against_each_refusal() {
+    for (target, check, helps, helps_rewritten) in [
+        ("/vite", HostCheck::Vite, "rewrite", None),
+        (
+            "/django-origin",
+            HostCheck::DjangoOrigin,
+            "CSRF_TRUSTED_ORIGINS",
+            Some("preserve"),
+        ),
+        (
+            "/django-referer",
+            HostCheck::DjangoOrigin,
+            "rewrite",
+            Some("preserve"),
+        ),
+        ("/flask", HostCheck::FlaskWtf, "rewrite", Some("preserve")),
+        (
+            "/sveltekit",
+            HostCheck::SvelteKit,
+            "rewrite",
+            Some("preserve"),
+        ),
+        (
+            "/home-assistant",
+            HostCheck::HomeAssistant,
+            "trusted_proxies",
+            Some("trusted_proxies"),
+        ),
+        ("/jupyter", HostCheck::Jupyter, "rewrite", None),
+        (
+            "/sinatra",
+            HostCheck::Sinatra,
+            "permitted_hosts",
+            Some("permitted_hosts"),
+        ),
+        (
+            "/tls-nginx",
+            HostCheck::Tls,
+            "plain HTTP",
+            Some("plain HTTP"),
+        ),
+        ("/tls-go", HostCheck::Tls, "plain HTTP", Some("plain HTTP")),
+        ("/alert", HostCheck::Tls, "plain HTTP", Some("plain HTTP")),
+        (
+            "/closed",
+            HostCheck::Closed,
+            "plain HTTP",
+            Some("plain HTTP"),
+        ),
+        ("/next", HostCheck::NextJs, "allowedDevOrigins", None),
+        ("/other", HostCheck::Unknown, "rewrite", None),
+        ("/json", HostCheck::Unknown, "rewrite", None),
+    ] {
+        let (told, remedy) = first("preserve", target).await.expect(target);
+        assert_eq!(told, check, "{target}");
+        assert!(remedy.contains(helps), "{target}: {remedy}");
+        let rewritten = first("rewrite", target).await;
+        assert_eq!(
+            rewritten.map(|(check, _)| check),
+            helps_rewritten.map(|_| check),
+            "{target}"
+        );
+        if let (Some((_, remedy)), Some(helps)) = (rewritten, helps_rewritten) {
+            assert!(remedy.contains(helps), "{target}: {remedy}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn takes_no_later_refusal_for_one_of_all_requests() {
+    let mut setup = Setup::start(Dialect::V2, "preserve", refusing).await;
+    for target in ["/well", "/other", "/json", "/home-assistant", "/closed"] {
+        assert_eq!(setup.told(target).await, [], "{target}");
+    }
+    assert_eq!(
+        setup.told("/django-origin").await,
+        [HostCheck::DjangoOrigin]
+    );
+    assert_eq!(setup.told("/django-referer").await, []);
+}
+
+#[tokio::test]
+async fn names_the_setting_where_a_handshake_is_answered_without_http() {
+    let mut setup = Setup::start(Dialect::V2, "preserve", refusing).await;
+    let upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\n";
+    let request = format!("GET /next HTTP/1.1\r\nHost: {PUBLIC}\r\n{upgrade}\r\n");
+    let mut visitor = Wire::connect(setup.relay.address).await;
+    visitor.send(request).await;
+    assert!(visitor.head().await.starts_with("HTTP/1.1 502 "));
+    loop {
+        if let Event::HostRefused { check, remedy, .. } = setup.client.event().await {
+            assert_eq!(check, HostCheck::NextJs);
+            assert!(remedy.contains("--host-header rewrite"));
+            break;
+        }
     }
 }
 

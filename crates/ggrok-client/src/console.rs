@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
-use ggrok_client::{Event, HostCheck, printable, printable_json};
+use ggrok_client::{Event, printable, printable_json};
 use http::{Method, StatusCode};
 use serde_json::json;
 
@@ -101,10 +101,14 @@ pub(crate) fn text(event: &Event, colours: bool) -> String {
                 "{yellow}Nothing answers at {address} yet; visitors are told so until it does.{yellow:#}"
             )
         }
-        Event::HostRefused { check, host } => {
+        Event::HostRefused {
+            check,
+            host,
+            remedy,
+        } => {
             let yellow = ink(AnsiColor::Yellow.on_default());
-            let (host, remedy) = (printable(host), remedy(*check));
-            format!("{yellow}{check} does not know the host {host}: {remedy}.{yellow:#}")
+            let (problem, host) = (check.problem(), printable(host));
+            format!("{yellow}{problem} {host}: {remedy}.{yellow:#}")
         }
         Event::Connecting { to } => {
             let yellow = ink(AnsiColor::Yellow.on_default());
@@ -221,23 +225,6 @@ fn push_spaces(line: &mut String, count: usize) {
     line.extend(iter::repeat_n(' ', count));
 }
 
-/// What helps against a host check.
-const fn remedy(check: HostCheck) -> &'static str {
-    match check {
-        HostCheck::Vite => {
-            "start the client with --host-header rewrite, or add the host to server.allowedHosts"
-        }
-        HostCheck::Webpack => {
-            "start the client with --host-header rewrite, or add the host to allowedHosts"
-        }
-        HostCheck::Django => {
-            "start the client with --host-header rewrite, or add the host to ALLOWED_HOSTS"
-        }
-        // It checks X-Forwarded-Host too, which stays the public one.
-        HostCheck::Rails => "add the host to config.hosts",
-    }
-}
-
 fn style(status: u16) -> Style {
     let color = match status {
         500.. => AnsiColor::Red,
@@ -258,11 +245,15 @@ pub(crate) fn json(event: &Event) -> String {
         Event::LocalDown { address } => {
             json!({ "event": "local_down", "address": address.to_string() })
         }
-        Event::HostRefused { check, host } => json!({
+        Event::HostRefused {
+            check,
+            host,
+            remedy,
+        } => json!({
             "event": "host_refused",
             "check": check.to_string(),
             "host": host,
-            "remedy": remedy(*check),
+            "remedy": remedy,
         }),
         Event::Connecting { to } => json!({ "event": "connecting", "to": to }),
         Event::Waiting {
@@ -400,6 +391,7 @@ mod tests {
             Event::HostRefused {
                 check: HostCheck::Vite,
                 host: String::new(),
+                remedy: "",
             },
             answered(),
             Event::Finishing { at_most: time },
@@ -432,23 +424,19 @@ mod tests {
     }
 
     #[test]
-    fn names_the_flag_where_it_helps() {
-        for (check, helps) in [
-            (HostCheck::Vite, true),
-            (HostCheck::Webpack, true),
-            (HostCheck::Django, true),
-            (HostCheck::Rails, false),
-        ] {
-            let host = "a.example\x1b".to_owned();
-            let event = Event::HostRefused { check, host };
-            for line in [text(&event, false), json(&event)] {
-                assert_eq!(line.contains("--host-header rewrite"), helps, "{line}");
-                assert!(
-                    line.contains("a.example") && !line.contains('\x1b'),
-                    "{line}"
-                );
-            }
-        }
+    fn says_what_refused_which_host_and_what_helps() {
+        let event = Event::HostRefused {
+            check: HostCheck::Vite,
+            host: "a.example\x1b".to_owned(),
+            remedy: "do this",
+        };
+        let line = text(&event, false);
+        assert_eq!(
+            line,
+            "Vite does not know the host a.example\u{fffd}: do this."
+        );
+        let line = json(&event);
+        assert!(line.contains("do this") && !line.contains('\x1b'), "{line}");
     }
 
     #[test]

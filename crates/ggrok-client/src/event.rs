@@ -26,13 +26,15 @@ pub enum Event {
         /// Where nothing answers.
         address: LocalAddress,
     },
-    /// The local server refused a request since it does not know the host. It is told once for each
-    /// kind of check, and not where another [`HostHeader`](crate::HostHeader) is told.
+    /// The local server refused a request for a reason that a setting resolves. It is reported once for
+    /// each kind.
     HostRefused {
         /// Whose check it was.
         check: HostCheck,
         /// The host that the request was for.
         host: String,
+        /// The setting that helps.
+        remedy: &'static str,
     },
     /// A call was answered.
     Answered {

@@ -21,14 +21,14 @@ use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TE, TRANSFER_ENCODING, UPGR
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body::Body;
 use hyper::body::Incoming;
-use hyper::client::conn::{TrySendError, http1};
+use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::time::timeout;
 
 pub(crate) use self::body::LocalBody;
 pub(crate) use self::error::LocalError;
 use self::http2::Connections;
-use self::in_pieces::InPieces;
+use self::in_pieces::{InPieces, Start};
 pub(crate) use self::origin::{OwnOrigin, PublicOrigin};
 pub(crate) use self::pool::Connection;
 use self::pool::Pool;
@@ -164,7 +164,7 @@ impl Local {
         let request = Request::from_parts(head, TunnelBody::empty());
         let mut connection = self.connect().await?;
         let sent = connection.send(request).await;
-        let mut response = sent.map_err(TrySendError::into_error)?;
+        let mut response = sent.map_err(|failed| connection.failure(failed.into_error()))?;
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
             let response = self.pooled(response, connection)?;
             return Ok(Replied::Response(onward(response)));
@@ -233,7 +233,7 @@ impl Local {
         }
         let mut connection = Box::pin(self.connect()).await?;
         let sent = connection.send(*request).await;
-        let response = sent.map_err(TrySendError::into_error)?;
+        let response = sent.map_err(|failed| connection.failure(failed.into_error()))?;
         self.pooled(response, connection)
     }
 
@@ -241,7 +241,8 @@ impl Local {
         let opened = self.upstream.open(Version::HTTP_11).await;
         let Opened { stream, serving } = opened.map_err(LocalError::Unreachable)?;
         let flush = Flush::default();
-        let stream = InPieces::new(stream, flush.clone());
+        let start = Start::default();
+        let stream = InPieces::new(stream, flush.clone(), start.clone());
         let (sender, connection) = http1::Builder::new()
             .max_headers(MAX_FIELDS)
             // It is removed (RFC 9112, section 5.1).
@@ -254,7 +255,7 @@ impl Local {
             let (ended, _) = tokio::join!(connection.with_upgrades(), serving);
             ended.ok();
         });
-        Ok(Connection::new(sender, flush, task.abort_handle()))
+        Ok(Connection::new(sender, flush, start, task.abort_handle()))
     }
 }
 

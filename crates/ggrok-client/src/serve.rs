@@ -153,6 +153,7 @@ async fn answer(
             (responded, None)
         }
         Err(error) => {
+            service.host_checks.failed(host, &error, &service.observer);
             let refusal = error.refusal();
             let response = refusal.response(accept.as_ref());
             let responded = responder.respond(response.map(Full::new)).await;

@@ -54,6 +54,9 @@ pub(crate) fn answer(
     let span = tracing::debug_span!("call", %id, %method, path);
     let mut meter = Meter::new(&app.config.metrics);
     let visitor = forwarded::visitor(request.headers(), peer.as_ref(), app.config.trusted_hops);
+    if matches!(place, Place::Host(_)) {
+        forwarded::check_hops(request.headers(), app.config.trusted_hops, &app.log);
+    }
     let who = Who { peer, visitor };
     let answering = async move {
         let called = match enter(app, place, &who).await {

@@ -14,7 +14,10 @@ use crate::gate::{LOGIN_HEADER, is_path_field};
 use crate::peer::Peer;
 
 mod claims;
+mod hops;
 mod standard;
+
+pub(crate) use self::hops::check as check_hops;
 
 const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");

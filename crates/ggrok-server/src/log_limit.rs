@@ -31,6 +31,10 @@ pub(crate) struct LogLimits {
     pub(crate) lost: LogLimit,
     /// Links and hosts that owners make, revoke or release.
     pub(crate) changes: LogLimit,
+    /// Requests with forwarding fields where no hop is trusted.
+    pub(crate) untrusted_hops: Reminder,
+    /// Requests that passed fewer hops than are trusted.
+    pub(crate) missing_hops: Reminder,
 }
 
 impl LogLimits {
@@ -47,7 +51,27 @@ impl LogLimits {
             left: LogLimit::new(Level::INFO, "clients that left", TUNNELS),
             lost: LogLimit::new(Level::WARN, "clients that were lost", TUNNELS),
             changes: LogLimit::new(Level::INFO, "changes by owners", TUNNELS),
+            untrusted_hops: Reminder::default(),
+            missing_hops: Reminder::default(),
         }
+    }
+}
+
+/// Lets a warning of a setting through at first, and then once an hour.
+#[derive(Default)]
+pub(crate) struct Reminder {
+    last: Mutex<Option<Instant>>,
+}
+
+impl Reminder {
+    /// Whether the warning is to be logged now.
+    pub(crate) fn is_due(&self) -> bool {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_due = last.is_none_or(|last| last.elapsed() >= REMINDED);
+        if is_due {
+            *last = Some(Instant::now());
+        }
+        is_due
     }
 }
 
@@ -147,6 +171,9 @@ impl Window {
 
 const PERIOD: Duration = Duration::from_secs(60);
 
+/// Between two warnings of the same setting.
+const REMINDED: Duration = Duration::from_secs(3600);
+
 /// Lines a minute: enough to see what somebody does wrong.
 const REFUSALS: u32 = 10;
 
@@ -155,7 +182,7 @@ const TUNNELS: u32 = 100;
 
 #[cfg(test)]
 mod tests {
-    use super::{LogLimit, PERIOD};
+    use super::{LogLimit, PERIOD, REMINDED, Reminder};
     use std::io;
     use std::sync::{Arc, Mutex};
     use tokio::time::advance;
@@ -189,6 +216,14 @@ mod tests {
         fn make_writer(&self) -> Self {
             self.clone()
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn repeats_a_warning_of_a_setting_once_an_hour() {
+        let reminder = Reminder::default();
+        assert!(reminder.is_due() && !reminder.is_due());
+        advance(REMINDED).await;
+        assert!(reminder.is_due() && !reminder.is_due());
     }
 
     #[tokio::test(start_paused = true)]

@@ -6,6 +6,8 @@ use std::io;
 use ggrok_protocol::Refusal;
 use http::StatusCode;
 
+use crate::HostCheck;
+
 /// Why the local server gave no response.
 #[derive(Debug)]
 pub(crate) enum LocalError {
@@ -17,6 +19,8 @@ pub(crate) enum LocalError {
     Broken(hyper::Error),
     /// The head of its response is larger than a tunnel carries.
     HeadTooLarge,
+    /// What it sent is no HTTP, but a refusal that is known.
+    Foreign(hyper::Error, HostCheck),
     /// The request's host or target cannot be said in HTTP/2.
     Target(http::Error),
     /// What it sent can be read as several responses, or answers another request than ours.
@@ -43,7 +47,7 @@ impl LocalError {
                 "local-timed-out",
                 "The app behind the ggrok client did not answer in time.",
             ),
-            Self::Broken(_) | Self::Invalid(_) => (
+            Self::Broken(_) | Self::Foreign(..) | Self::Invalid(_) => (
                 StatusCode::BAD_GATEWAY,
                 "local-broken",
                 "The app behind the ggrok client closed the connection or sent no valid response.",
@@ -84,8 +88,13 @@ impl fmt::Display for LocalError {
         match self {
             Self::Unreachable(error) => write!(f, "cannot connect: {error}"),
             Self::TimedOut => f.write_str("no response in time"),
-            Self::Broken(error) => write!(f, "no valid response: {error}"),
             Self::HeadTooLarge => f.write_str("the fields of its response are over 256 KiB"),
+            Self::Foreign(_, HostCheck::Tls) => {
+                f.write_str("no valid response: the app speaks TLS")
+            }
+            Self::Broken(error) | Self::Foreign(error, _) => {
+                write!(f, "no valid response: {error}")
+            }
             Self::Target(error) => write!(f, "cannot be said in HTTP/2: {error}"),
             Self::Invalid(why) => write!(f, "no valid response: {why}"),
         }

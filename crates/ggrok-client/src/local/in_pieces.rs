@@ -2,6 +2,7 @@
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 
 use ggrok_protocol::{Flush, poll_write_pieces};
@@ -17,15 +18,36 @@ pub(super) struct InPieces<S> {
     flush: Flush,
     /// Why nothing more can be written.
     failed: Option<io::Error>,
+    start: Option<Start>,
+}
+
+/// The first bytes that the local server sent on a connection.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Start(Arc<OnceLock<[u8; 16]>>);
+
+impl Start {
+    /// The bytes, padded by zeros. Empty before the first is read.
+    pub(super) fn bytes(&self) -> &[u8] {
+        self.0.get().map_or(&[], |bytes| bytes)
+    }
+
+    fn set(&self, read: &[u8]) {
+        let mut bytes = [0; 16];
+        let length = read.len().min(bytes.len());
+        bytes[..length].copy_from_slice(&read[..length]);
+        // It is set once.
+        self.0.set(bytes).ok();
+    }
 }
 
 impl<S: AsyncRead> InPieces<S> {
     /// Takes a connection over. Its flushes are noted.
-    pub(super) fn new(stream: S, flush: Flush) -> Self {
+    pub(super) fn new(stream: S, flush: Flush, start: Start) -> Self {
         Self {
             stream: stream.take(PIECE),
             flush,
             failed: None,
+            start: Some(start),
         }
     }
 }
@@ -59,6 +81,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for InPieces<S> {
         self.stream.set_limit(PIECE);
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
+        if let Some(start) = self.start.take() {
+            start.set(&buffer.filled()[before..]);
+        }
         let is_end = buffer.filled().len() == before && buffer.remaining() > 0;
         match self.failed.take_if(|_| is_end) {
             Some(error) => Poll::Ready(Err(error)),
@@ -108,7 +133,7 @@ mod tests {
     use futures_util::future::poll_immediate;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
-    use super::{Flush, InPieces, PIECE};
+    use super::{Flush, InPieces, PIECE, Start};
 
     #[tokio::test]
     async fn gives_all_bytes_in_pieces_up_to_the_end() {
@@ -116,8 +141,11 @@ mod tests {
         let sent: Vec<u8> = (0..300_000_u32).map(|at| at.to_le_bytes()[0]).collect();
         far.write_all(&sent).await.unwrap();
         drop(far);
-        let (mut near, mut read, mut pieces) =
-            (InPieces::new(near, Flush::default()), vec![], vec![]);
+        let (mut near, mut read, mut pieces) = (
+            InPieces::new(near, Flush::default(), Start::default()),
+            vec![],
+            vec![],
+        );
         loop {
             let before = read.len();
             read.reserve(1 << 20);
@@ -133,7 +161,7 @@ mod tests {
     #[tokio::test]
     async fn reads_what_was_sent_before_a_write_failed_and_then_fails() {
         let (mut far, near) = duplex(64);
-        let mut near = InPieces::new(near, Flush::default());
+        let mut near = InPieces::new(near, Flush::default(), Start::default());
         far.write_all(b"said").await.unwrap();
         drop(far);
         let written = poll_immediate(near.write(b"unread")).await;

@@ -14,12 +14,17 @@ use tokio::sync::Notify;
 use tokio::task::{AbortHandle, yield_now};
 use tokio::time::sleep;
 
+use super::LocalError;
+use super::in_pieces::Start;
+use crate::HostCheck;
+
 /// One connection to the local server. Dropping it closes the connection, unless that has become
 /// another protocol's.
 #[derive(Debug)]
 pub(crate) struct Connection {
     sender: SendRequest<RequestBody>,
     flush: Flush,
+    start: Start,
     task: AbortHandle,
 }
 
@@ -31,11 +36,13 @@ impl Connection {
     pub(super) const fn new(
         sender: SendRequest<RequestBody>,
         flush: Flush,
+        start: Start,
         task: AbortHandle,
     ) -> Self {
         Self {
             sender,
             flush,
+            start,
             task,
         }
     }
@@ -47,6 +54,15 @@ impl Connection {
     ) -> Result<Response<Incoming>, TrySendError<Request<RequestBody>>> {
         let request = request.map(|body| FlushedBody::new(body, self.flush.clone()));
         self.sender.try_send_request(request).await
+    }
+
+    /// The reason why a request on this connection has no response.
+    pub(super) fn failure(&self, error: hyper::Error) -> LocalError {
+        let known = || HostCheck::of_foreign(self.start.bytes());
+        match error.is_parse().then(known).flatten() {
+            Some(check) => LocalError::Foreign(error, check),
+            None => LocalError::Broken(error),
+        }
     }
 }
 
@@ -139,7 +155,7 @@ mod tests {
     use tokio::io::{AsyncReadExt, DuplexStream, duplex};
     use tokio::time::{Instant, sleep};
 
-    use super::{Connection, Flush, Pool, ROUND, RequestBody};
+    use super::{Connection, Flush, Pool, ROUND, RequestBody, Start};
 
     /// Puts a connection into the pool, and returns its far end.
     async fn put(pool: &Pool) -> DuplexStream {
@@ -150,7 +166,12 @@ mod tests {
         let task = tokio::spawn(async move {
             connection.await.ok();
         });
-        let connection = Connection::new(sender, Flush::default(), task.abort_handle());
+        let connection = Connection::new(
+            sender,
+            Flush::default(),
+            Start::default(),
+            task.abort_handle(),
+        );
         pool.put(connection);
         far
     }
