@@ -26,6 +26,7 @@ mod host_header;
 mod hostile;
 mod hosts;
 mod http2;
+mod keep_alive;
 mod lifecycle;
 mod limits;
 mod local_http2;

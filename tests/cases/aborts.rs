@@ -20,7 +20,8 @@ pub(super) fn cases() -> Vec<Case> {
         case(75, "9110, 9.2", "a visitor who leaves in the middle of an upload ends that, even where the app does not read", leaves_sending),
         case(76, "9112, 9.6", "a visitor who closes its sending half still gets its answer", half_closed)
             .nowhere("it has left: or a closed tab would go unnoticed"),
-        case(77, "9110, 9.2.2", "a request is sent again only where it is idempotent and has not been answered", retries),
+        case(77, "9110, 9.2.2", "a request is sent again only where it is idempotent and has not been answered", retries)
+            .remark("any other takes no connection to the app that has been idle for 100 ms, since the app may be closing it"),
         case(78, "9110, 15.6", "each failure has its own status, and a mark that tells it from the app's: 404, 502, 503, 504", failures),
         case(79, "9110, 7.6", "the visitor sees each piece of a response at once, whatever its type", pieces)
             .not_in_unary("whole bodies alone are carried"),

@@ -7,6 +7,7 @@ mod http2;
 mod in_pieces;
 mod origin;
 mod pool;
+mod rest;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -186,7 +187,8 @@ impl Local {
         connection: Connection,
     ) -> Result<Response<LocalBody>, LocalError> {
         framing::settle(response.headers_mut()).map_err(LocalError::Invalid)?;
-        Ok(response.map(|body| LocalBody::new(body, connection, Arc::clone(&self.pool))))
+        let pool = (!closes(response.headers())).then(|| Arc::clone(&self.pool));
+        Ok(response.map(|body| LocalBody::new(body, connection, pool)))
     }
 
     fn send(
@@ -206,15 +208,15 @@ impl Local {
 
     /// Sends a request on an idle connection, and on a new one where there is none or the local
     /// server has just closed it. A request that may have been seen is sent again only where that
-    /// does no harm (RFC 9110, section 9.2.2).
+    /// does no harm (RFC 9110, section 9.2.2); any other never takes a connection that may be closing.
     async fn send_http1(
         &self,
         mut request: Box<Request<TunnelBody>>,
         repeated: &Repeated<'_>,
     ) -> Result<Response<LocalBody>, LocalError> {
         frame(&mut request);
-        if let Some(mut connection) = self.pool.take().await {
-            let may_repeat = request.body().is_end_stream() && is_idempotent(&request);
+        let may_repeat = request.body().is_end_stream() && is_idempotent(&request);
+        if let Some(mut connection) = self.pool.take(may_repeat).await {
             match connection.send(*request).await {
                 Ok(response) => return self.pooled(response, connection),
                 // What cannot be parsed is an answer all the same.
@@ -265,6 +267,14 @@ fn onward(mut response: Response<LocalBody>) -> Response<LocalBody> {
     // It tells our own answers from the app's, so the app cannot set it.
     response.headers_mut().remove(ERROR_HEADER);
     response
+}
+
+/// Whether the local server closes the connection after a response (RFC 9112, section 9.6).
+fn closes(headers: &HeaderMap) -> bool {
+    headers.get_all(CONNECTION).iter().any(|value| {
+        let mut options = value.as_bytes().split(|byte| *byte == b',');
+        options.any(|option| option.trim_ascii().eq_ignore_ascii_case(b"close"))
+    })
 }
 
 /// Adds what the next hop has to know of how the request is sent.

@@ -13,8 +13,8 @@ use super::http2::Place;
 use super::pool::{Connection, Pool};
 
 /// The body of a local server's response. When it has been read whole, its connection goes back to
-/// the pool; when it is dropped before, or breaks, the connection is closed. In HTTP/2 that is its
-/// stream alone.
+/// the pool, if the server keeps it open; when it is dropped before, or breaks, the connection is closed. In
+/// HTTP/2 that is its stream alone.
 pub(crate) struct LocalBody {
     body: Incoming,
     comes_on: Option<ComesOn>,
@@ -36,12 +36,13 @@ impl fmt::Display for BrokenOff {
 
 /// What a body comes on.
 enum ComesOn {
-    Connection(Connection, Arc<Pool>),
+    /// Without a pool, it closes after the response.
+    Connection(Connection, Option<Arc<Pool>>),
     Stream(Place),
 }
 
 impl LocalBody {
-    pub(super) fn new(body: Incoming, connection: Connection, pool: Arc<Pool>) -> Self {
+    pub(super) fn new(body: Incoming, connection: Connection, pool: Option<Arc<Pool>>) -> Self {
         Self::on(body, ComesOn::Connection(connection, pool))
     }
 
@@ -63,7 +64,8 @@ impl LocalBody {
 
     fn give_back(&mut self) {
         match self.comes_on.take() {
-            Some(ComesOn::Connection(connection, pool)) => pool.put(connection),
+            Some(ComesOn::Connection(connection, Some(pool))) => pool.put(connection),
+            Some(ComesOn::Connection(connection, None)) => drop(connection),
             Some(ComesOn::Stream(place)) => drop(place),
             None => {}
         }

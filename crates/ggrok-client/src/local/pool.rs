@@ -12,7 +12,9 @@ use hyper::client::conn::TrySendError;
 use hyper::client::conn::http1::SendRequest;
 use tokio::sync::Notify;
 use tokio::task::{AbortHandle, yield_now};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
+
+use super::rest::Rest;
 
 use super::LocalError;
 use super::in_pieces::Start;
@@ -72,42 +74,54 @@ impl Drop for Connection {
     }
 }
 
-/// Idle connections. Their age is counted in rounds, so that to take one and to put it back needs no clock.
+/// Idle connections.
 #[derive(Debug, Default)]
 pub(super) struct Pool {
-    idle: Mutex<Idle>,
+    /// The youngest last, each with the time since which it is idle.
+    idle: Mutex<Vec<(Connection, Instant)>>,
     filled: Notify,
-}
-
-#[derive(Debug, Default)]
-struct Idle {
-    /// The youngest last, each with the round in which it came.
-    connections: Vec<(Connection, u64)>,
-    round: u64,
+    rest: Rest,
 }
 
 impl Pool {
-    /// Takes the youngest connection that is open and ready for a request. One that is not, because
-    /// the local server answered without reading the whole request before, is closed.
-    pub(super) async fn take(&self) -> Option<Connection> {
+    /// Takes the youngest connection that is open and ready for a request. A request that must not be sent
+    /// again gets only one that the local server cannot be about to close; older ones stay in the pool.
+    pub(super) async fn take(&self, may_repeat: bool) -> Option<Connection> {
         loop {
-            let (mut connection, _) = self.idle().connections.pop()?;
-            if !connection.sender.is_ready() {
-                // Its task may not have had a turn since the last response.
+            let (mut connection, since) = if may_repeat {
+                self.pop()?
+            } else {
+                self.pop_recent()?
+            };
+            if !may_repeat || !connection.sender.is_ready() {
+                // Its task may not have had a turn since the last response, or since the other end closed.
                 yield_now().await;
             }
             if let Some(Ok(())) = poll_immediate(connection.sender.ready()).await {
                 return Some(connection);
             }
+            if connection.sender.is_closed() {
+                self.rest.closed_after(since.elapsed());
+            }
         }
+    }
+
+    fn pop(&self) -> Option<(Connection, Instant)> {
+        self.idle().pop()
+    }
+
+    fn pop_recent(&self) -> Option<(Connection, Instant)> {
+        let (now, limit) = (Instant::now(), self.rest.limit());
+        self.idle()
+            .pop_if(|(_, since)| now.saturating_duration_since(*since) < limit)
     }
 
     /// Gives a connection back after a response that was read whole.
     pub(super) fn put(&self, connection: Connection) {
+        let now = Instant::now();
         let mut idle = self.idle();
-        if idle.connections.len() < MOST && !connection.sender.is_closed() {
-            let round = idle.round;
-            idle.connections.push((connection, round));
+        if idle.len() < MOST && !connection.sender.is_closed() {
+            idle.push((connection, now));
             self.filled.notify_one();
         }
     }
@@ -116,30 +130,21 @@ impl Pool {
     pub(super) async fn close_idle(&self) -> Infallible {
         loop {
             self.filled.notified().await;
-            while !self.idle().connections.is_empty() {
+            while !self.idle().is_empty() {
                 sleep(ROUND).await;
-                self.idle().next_round();
+                self.idle().retain(|(_, since)| since.elapsed() < IDLE);
             }
         }
     }
 
-    fn idle(&self) -> MutexGuard<'_, Idle> {
+    fn idle(&self) -> MutexGuard<'_, Vec<(Connection, Instant)>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Idle {
-    /// Begins a round, and closes what has been idle for too long.
-    fn next_round(&mut self) {
-        self.round += 1;
-        let round = self.round;
-        self.connections.retain(|(_, since)| round - since < ROUNDS);
-    }
-}
-
-/// Node closes idle connections after 5 s, and a request that meets the close is lost. In the last of these
-/// rounds a connection is between 3.5 and 4 s old.
-const ROUNDS: u64 = 8;
+/// Node closes idle connections after 5 s, and a request that meets the close is lost. Since the pool is
+/// looked through once a round, a connection is closed when it is between 3.5 and 4 s old.
+const IDLE: Duration = Duration::from_millis(3500);
 const ROUND: Duration = Duration::from_millis(500);
 
 /// Idle connections that are kept. With fewer than there are calls at a time, each call beyond them would
