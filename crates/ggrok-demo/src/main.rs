@@ -57,7 +57,7 @@ fn show(event: Event) {
         } => {
             println!("{method} {path} {status} in {} ms", elapsed.as_millis());
         }
-        Event::HostRefused { check, host } => println!("{check} does not know the host {host}"),
+        Event::HostRefused { remedy, .. } => println!("the app refuses a visitor: {remedy}"),
         Event::LocalDown { address } => println!("nothing answers at {address}"),
         Event::Connecting { to } => println!("connecting to {to} ..."),
         Event::Waiting { reason, .. } => println!("no tunnel: {reason}"),
