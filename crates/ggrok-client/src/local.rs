@@ -295,7 +295,11 @@ fn frame(request: &mut Request<TunnelBody>) {
 /// Removes fields with `_` in their names, which many servers take for `-`. Our relay does so itself, the
 /// original ones do not.
 fn remove_ambiguous(fields: &mut HeaderMap) {
-    let is_ambiguous = |name: &&HeaderName| name.as_str().contains('_');
+    // A name without a letter or digit is no other field's.
+    let is_ambiguous = |name: &&HeaderName| {
+        let name = name.as_str();
+        name.contains('_') && name.contains(|symbol: char| symbol.is_ascii_alphanumeric())
+    };
     let names: Vec<HeaderName> = fields.keys().filter(is_ambiguous).cloned().collect();
     for name in names {
         fields.remove(name);
