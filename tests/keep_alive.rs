@@ -97,9 +97,10 @@ async fn answers(stream: &mut TcpStream) -> bool {
     stream.write_all(answer).await.is_ok()
 }
 
-/// Answers until nothing comes for this time.
+/// Answers until nothing comes for this time, and closes a little later without another look.
 async fn serve(mut stream: TcpStream, keep_alive: Duration) {
     while timeout(keep_alive, answers(&mut stream)).await == Ok(true) {}
+    sleep(Duration::from_millis(5)).await;
 }
 
 #[tokio::test]

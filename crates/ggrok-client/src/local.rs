@@ -7,7 +7,6 @@ mod http2;
 mod in_pieces;
 mod origin;
 mod pool;
-mod rest;
 
 use std::convert::Infallible;
 use std::sync::Arc;

@@ -14,8 +14,6 @@ use tokio::sync::Notify;
 use tokio::task::{AbortHandle, yield_now};
 use tokio::time::{Instant, sleep};
 
-use super::rest::Rest;
-
 use super::LocalError;
 use super::in_pieces::Start;
 use crate::HostCheck;
@@ -80,7 +78,6 @@ pub(super) struct Pool {
     /// The youngest last, each with the time since which it is idle.
     idle: Mutex<Vec<(Connection, Instant)>>,
     filled: Notify,
-    rest: Rest,
 }
 
 impl Pool {
@@ -88,7 +85,7 @@ impl Pool {
     /// again gets only one that the local server cannot be about to close; older ones stay in the pool.
     pub(super) async fn take(&self, may_repeat: bool) -> Option<Connection> {
         loop {
-            let (mut connection, since) = if may_repeat {
+            let mut connection = if may_repeat {
                 self.pop()?
             } else {
                 self.pop_recent()?
@@ -100,20 +97,18 @@ impl Pool {
             if let Some(Ok(())) = poll_immediate(connection.sender.ready()).await {
                 return Some(connection);
             }
-            if connection.sender.is_closed() {
-                self.rest.closed_after(since.elapsed());
-            }
         }
     }
 
-    fn pop(&self) -> Option<(Connection, Instant)> {
-        self.idle().pop()
+    fn pop(&self) -> Option<Connection> {
+        Some(self.idle().pop()?.0)
     }
 
-    fn pop_recent(&self) -> Option<(Connection, Instant)> {
-        let (now, limit) = (Instant::now(), self.rest.limit());
-        self.idle()
-            .pop_if(|(_, since)| now.saturating_duration_since(*since) < limit)
+    fn pop_recent(&self) -> Option<Connection> {
+        let now = Instant::now();
+        let is_recent =
+            |(_, since): &mut (_, Instant)| now.saturating_duration_since(*since) < RECENT;
+        Some(self.idle().pop_if(is_recent)?.0)
     }
 
     /// Gives a connection back after a response that was read whole.
@@ -146,6 +141,10 @@ impl Pool {
 /// looked through once a round, a connection is closed when it is between 3.5 and 4 s old.
 const IDLE: Duration = Duration::from_millis(3500);
 const ROUND: Duration = Duration::from_millis(500);
+
+/// Far below the keep-alive times of common servers (1 to 75 s), and more than lies between the requests of
+/// a burst. To open another connection costs little where the pause was longer.
+const RECENT: Duration = Duration::from_millis(100);
 
 /// Idle connections that are kept. With fewer than there are calls at a time, each call beyond them would
 /// open a connection of its own.
