@@ -55,9 +55,9 @@ async fn visit(address: &str, relay: SocketAddr) -> String {
     let asking = request(relay, "/", "Connection: close\r\n");
     let mut stream = from(address, relay, asking).await;
     let mut answer = Vec::new();
-    let read = timeout(Duration::from_secs(15), stream.read_to_end(&mut answer)).await;
+    let read = timeout(Duration::from_secs(3), stream.read_to_end(&mut answer)).await;
     if read.is_err() {
-        return "no answer within 15 s".to_owned();
+        return "no answer within 3 s".to_owned();
     }
     let answer = String::from_utf8_lossy(&answer).into_owned();
     answer.lines().next().unwrap_or_default().to_owned()

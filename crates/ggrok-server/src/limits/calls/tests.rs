@@ -1,3 +1,5 @@
+//! Tests of the shares of calls by address.
+
 use std::future::poll_fn;
 use std::net::IpAddr;
 use std::time::Duration;

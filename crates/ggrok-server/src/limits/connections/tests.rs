@@ -1,3 +1,5 @@
+//! Tests of which connections give way.
+
 use std::future::pending;
 use std::net::{IpAddr, Ipv4Addr};
 
